@@ -1,0 +1,109 @@
+"""The sentences behind the choices of a plan: why this hardware, batch, delay, instance count, capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kserve_ext.domain import Intent, Profile, Reason, StagePlan
+from kserve_ext.policy.batching import Candidate
+from kserve_ext.policy.replica import Replica
+from kserve_ext.policy.request import Settings
+from kserve_ext.units import format_duration
+
+
+def set_by_user(field: str, value: float) -> Reason:
+    """The reason of a field that the manifest fixes."""
+    return Reason(
+        field=field, code="set-by-user", text=f"{value:g} set in the manifest", numbers={"value": float(value)}
+    )
+
+
+def hardware(intent: Intent, profile: Profile) -> Reason:
+    """Why this hardware kind."""
+    skipped = intent.hardware[: intent.hardware.index(profile.hardware)]
+    text = f"first of the kinds allowed ({', '.join(intent.hardware)}) that holds the SLO"
+    if skipped:
+        text += f"; {', '.join(skipped)} has no profile or does not hold it"
+    return Reason(field="hardware", code="hardware-first-that-holds", text=text)
+
+
+def stages(replica: Replica, candidates: Sequence[Candidate], chosen: Candidate) -> tuple[Reason, ...]:
+    """Why each stage has its batch size, delay, instances and threads."""
+    main = chosen.bottleneck(replica)
+    reasons: list[Reason] = []
+    for index, stage in enumerate(chosen.stages):
+        path = f"stages[{index}]"
+        reasons.append(_batch(replica, candidates, chosen, index, path))
+        reasons.append(_delay(stage, path))
+        reasons.append(_instances(replica, stage, index, main, path))
+        reasons.append(
+            Reason(field=f"{path}.threads", code="threads-one-per-instance", numbers={"threads": float(stage.threads)},
+                   text=f"{stage.threads} per instance, as profiled; onnxruntime would otherwise take every core of the node")
+        )  # fmt: skip
+    return tuple(reasons)
+
+
+def _batch(replica: Replica, candidates: Sequence[Candidate], chosen: Candidate, index: int, path: str) -> Reason:
+    field, stage, law = f"{path}.max_batch_size", chosen.stages[index], replica.laws[index]
+    if stage.max_batch_size == 0:
+        return Reason(
+            field=field, code="batching-impossible",
+            text=f"{stage.model} has a fixed batch dimension: requests cannot be merged, so batching is off",
+        )  # fmt: skip
+    one_s, full_s = law.mean_s(1, stage.instances), law.mean_s(stage.max_batch_size, stage.instances)
+    gain = stage.max_batch_size * one_s / full_s
+    numbers = {"s1_s": one_s, "s_batch_s": full_s, "gain": gain, "capacity_rps": chosen.capacity_rps}
+    if stage.max_batch_size == 1:
+        text = f"batching gains nothing here: one row takes {format_duration(one_s)}, and no larger batch carries more"
+        return Reason(field=field, code="batching-not-worth-it", text=text, numbers=numbers)
+    text = (
+        f"a batch of {stage.max_batch_size} takes {format_duration(full_s)} against {format_duration(one_s)} for one row: "
+        f"{gain:.3g} x the throughput"
+    )
+    other = next((c for c in candidates if c.stages[index].max_batch_size != stage.max_batch_size), None)
+    if other is not None:
+        text += (
+            f"; next best {other.stages[index].max_batch_size} carries {other.capacity_rps:.4g} rps within the SLO, "
+            f"this {chosen.capacity_rps:.4g}"
+        )
+    return Reason(field=field, code="batch-most-capacity-within-slo", text=text, numbers=numbers)
+
+
+def _delay(stage: StagePlan, path: str) -> Reason:
+    field = f"{path}.max_queue_delay_s"
+    if stage.max_queue_delay_s == 0:
+        text = "batches form while the instances are busy; waiting on purpose would only add to the latency"
+        return Reason(field=field, code="delay-none", text=text)
+    text = f"waiting up to {format_duration(stage.max_queue_delay_s)} fills batches further and carries more within the SLO"
+    return Reason(field=field, code="delay-fills-batches", text=text, numbers={"delay_s": stage.max_queue_delay_s})
+
+
+def _instances(replica: Replica, stage: StagePlan, index: int, main: int, path: str) -> Reason:
+    field, law = f"{path}.instances", replica.laws[index]
+    if index != main:
+        text = f"enough that {stage.model} is not what binds ({replica.models[main]} is)"
+        return Reason(field=field, code="instances-side-step", text=text)
+    batch = max(1, stage.max_batch_size)
+    rates = {count: law.saturated_rps(batch, count) for count in range(1, law.instances + 1)}
+    shown = ", ".join(f"{count}: {rate:.4g} rps" for count, rate in rates.items())
+    return Reason(
+        field=field, code="instances-throughput", text=f"saturated throughput at batch {batch} by instances: {shown}",
+        numbers={f"saturated_rps_{count}": rate for count, rate in rates.items()},
+    )  # fmt: skip
+
+
+def capacity(chosen: Candidate, intent: Intent, settings: Settings) -> Reason:
+    """Why a replica is taken to carry this much."""
+    text = (
+        f"the highest Poisson rate at which the simulated p99 stays within {format_duration(intent.slo.p99_s)} less "
+        f"{settings.margin:.0%}; saturation is at {chosen.saturated_rps:.4g} rps"
+    )
+    numbers = {"saturated_rps": chosen.saturated_rps, "margin": settings.margin, "p99_idle_s": chosen.p99_idle_s}
+    return Reason(field="capacity_rps", code="capacity-simulated-p99", text=text, numbers=numbers)
+
+
+def replicas_at_high_rate(needed: int, intent: Intent, chosen: Candidate) -> Reason:
+    """Why so many replicas at the busy rate."""
+    text = f"{intent.rate.high_rps:.4g} rps / {chosen.capacity_rps:.4g} rps a replica, rounded up"
+    numbers = {"high_rps": intent.rate.high_rps, "capacity_rps": chosen.capacity_rps}
+    return Reason(field="replicas_at_high_rate", code="replicas-rate-over-capacity", text=text, numbers=numbers)

@@ -1,0 +1,142 @@
+"""One replica as the simulator sees it: its stages, its fixed overhead, and what it does at a given rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kserve_ext.domain import Prediction, Profile, StagePlan
+from kserve_ext.policy.request import Settings
+from kserve_ext.profile.fit import fit
+from kserve_ext.simulate.batcher import Seconds, Stage, simulate
+from kserve_ext.simulate.law import LEVELS, ServiceLaw, spread
+
+_WARM_UP = 0.05  # share of the simulated requests left out: the replica starts empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """Laws of the stages and the overhead of one replica on one kind of hardware."""
+
+    models: tuple[str, ...]
+    laws: tuple[ServiceLaw, ...]
+    max_batches: tuple[int, ...]  # 0: cannot be batched
+    overhead_levels_s: tuple[float, ...]
+
+    @property
+    def instances(self) -> int:
+        """Most instances every stage was measured with."""
+        return min(law.instances for law in self.laws)
+
+    @property
+    def overhead_p99_s(self) -> float:
+        return float(np.quantile(self.overhead_levels_s, 0.99))
+
+    def saturated_rps(self, stages: Sequence[StagePlan]) -> float:
+        """Requests per second the slowest stage can take with every batch full."""
+        return min(
+            law.saturated_rps(max(1, stage.max_batch_size), stage.instances)
+            for law, stage in zip(self.laws, stages, strict=True)
+        )
+
+
+def build_replica(profile: Profile) -> Replica:
+    """The replica that a profile describes. Raises ProfileError for points that do not make a curve."""
+    return Replica(
+        models=tuple(stage.model for stage in profile.stages),
+        laws=tuple(_law(profile, index) for index in range(len(profile.stages))),
+        max_batches=tuple(stage.max_batch for stage in profile.stages),
+        overhead_levels_s=spread(profile.overhead_s.probabilities, profile.overhead_s.values),
+    )
+
+
+def _law(profile: Profile, index: int) -> ServiceLaw:
+    curves = fit(profile.stages[index])
+    return ServiceLaw(
+        batches=curves[0].batches,
+        values_s=tuple(
+            tuple(
+                spread(shape.probabilities, shape.values, mean)
+                for mean, shape in zip(curve.means_s, curve.shapes, strict=True)
+            )
+            for curve in curves
+        ),
+    )
+
+
+def latencies_s(
+    replica: Replica,
+    stages: Sequence[StagePlan],
+    arrivals_s: Seconds,
+    *,
+    batching: bool = True,
+    concurrency_limit: int | None = None,
+    seed: int,
+) -> tuple[Seconds, tuple[tuple[int, ...], ...]]:
+    """Client latency of each request, and batch sizes by stage, of one replica under the given arrivals.
+
+    Latency = time in the server + a draw of the measured overhead. With `batching` False every request runs alone.
+    """
+    trace = simulate(
+        arrivals_s,
+        [
+            Stage(
+                law=law,
+                max_batch_size=stage.max_batch_size,
+                max_queue_delay_s=stage.max_queue_delay_s if batching and stage.max_batch_size > 1 else None,
+                instances=stage.instances,
+            )
+            for law, stage in zip(replica.laws, stages, strict=True)
+        ],
+        concurrency_limit=concurrency_limit,
+        seed=seed,
+    )
+    draws = np.random.default_rng((seed, 1 << 20)).integers(0, LEVELS, size=len(arrivals_s))
+    overhead = np.asarray(replica.overhead_levels_s)[draws]
+    return trace.done_s - arrivals_s + overhead, trace.batch_sizes
+
+
+def poisson_arrivals(count: int, seed: int) -> NDArray[np.float64]:
+    """`count` arrival times of a Poisson process of one per second; divide by a rate. The same seed, the same times."""
+    return np.cumsum(np.random.default_rng((seed, 2 << 20)).exponential(1.0, count))
+
+
+def predict(
+    replica: Replica,
+    stages: Sequence[StagePlan],
+    rate_rps: float,
+    *,
+    settings: Settings,
+    requests: int,
+    concurrency_limit: int | None = None,
+) -> Prediction:
+    """What one replica does with Poisson arrivals at `rate_rps`."""
+    arrivals_s = poisson_arrivals(requests, settings.seed) / rate_rps
+    return summarise(
+        *latencies_s(replica, stages, arrivals_s, concurrency_limit=concurrency_limit, seed=settings.seed),
+        arrivals_s,
+        rate_rps,
+    )
+
+
+def summarise(
+    latency_s: Seconds, batch_sizes: tuple[tuple[int, ...], ...], arrivals_s: Seconds, rate_rps: float
+) -> Prediction:
+    """The figures of a simulated run, its first twentieth left out."""
+    skip = int(len(latency_s) * _WARM_UP)
+    kept = latency_s[skip:]
+    p50, p95, p99 = np.quantile(kept, [0.5, 0.95, 0.99])
+    span_s = float(np.max(arrivals_s + latency_s) - arrivals_s[0])
+    sizes = batch_sizes[-1]
+    return Prediction(
+        rate_rps=rate_rps,
+        throughput_rps=min(rate_rps, len(latency_s) / span_s) if span_s > 0 else rate_rps,
+        p50_s=float(p50),
+        p95_s=float(p95),
+        p99_s=float(p99),
+        mean_batch=float(np.mean(sizes[int(len(sizes) * _WARM_UP) :])),
+        mean_concurrency=rate_rps * float(kept.mean()),  # Little's law
+    )

@@ -1,0 +1,108 @@
+"""What else the plan could have been: the load one replica takes, for every batch size and number of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kserve_ext.report import wording
+from kserve_ext.report.charts.canvas import Chart, Ink
+from kserve_ext.report.charts.scale import batch_axis
+from kserve_ext.report.content import Candidate, RunReport
+from kserve_ext.report.table import Table, plain_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TABLE_ROWS = 60  # the best ones; a grid search can have thousands
+
+
+def search_chart(report: RunReport) -> Chart | None:
+    """The chart, or nothing where the plan told of no candidates."""
+    if not report.candidates:
+        return None
+    ranked = sorted(report.candidates, key=lambda candidate: (-candidate.capacity_rps, candidate))
+    return Chart(
+        key="search",
+        title="What else was considered",
+        lead=_lead(report, ranked),
+        legend="Line: the best queue delay for each batch size. Faint dots: the other delays. Ring: the plan.",
+        paint=lambda figure, narrow: _paint(figure, report),
+        wide_height=340,
+        narrow_height=340,
+        table=_table(ranked),
+    )
+
+
+def _lead(report: RunReport, ranked: Sequence[Candidate]) -> str:
+    best, needed = ranked[0], report.plan.prediction.rate_rps
+    enough = sum(candidate.capacity_rps >= needed for candidate in ranked)
+    return (
+        f"{enough} of {wording.plural(len(ranked), 'configuration')} hold {wording.rate(needed)} within the SLO. "
+        f"The most any of them takes is {wording.rate(best.capacity_rps)}; the plan takes "
+        f"{wording.rate(report.plan.capacity_rps)}."
+    )
+
+
+def _size(candidate: Candidate) -> int:
+    return max(candidate.max_batch, 1)
+
+
+def _paint(figure: Figure, report: RunReport) -> None:
+    axes = figure.add_subplot()
+    planned = report.plan.stages[-1]
+    counts = sorted({c.instances for c in report.candidates}, key=lambda count: (count == planned.instances, count))
+    batch_axis(axes, [_size(candidate) for candidate in report.candidates])
+    for count in counts:
+        of_count = [candidate for candidate in report.candidates if candidate.instances == count]
+        _paint_count(axes, of_count, Ink.PLAN if count == planned.instances else Ink.QUIET)
+    _paint_needed(axes, report.plan.prediction.rate_rps)
+    axes.plot(
+        [max(planned.max_batch_size, 1)], [report.plan.capacity_rps], marker="o", markersize=16, linestyle="none",
+        markerfacecolor="none", markeredgecolor=Ink.PLAN.value, markeredgewidth=2.5,
+    )  # fmt: skip
+    axes.margins(x=0.1)
+    axes.set_ylim(bottom=0)
+    axes.set_title("Requests per second one replica takes within the SLO", pad=12)
+    axes.set_xlabel("largest batch")
+
+
+def _paint_count(axes: Axes, candidates: Sequence[Candidate], ink: Ink) -> None:
+    best: dict[int, float] = {}
+    for candidate in candidates:
+        best[_size(candidate)] = max(best.get(_size(candidate), 0.0), candidate.capacity_rps)
+    sizes = sorted(best)
+    axes.plot(
+        [_size(c) for c in candidates], [c.capacity_rps for c in candidates], marker="o", markersize=4,
+        linestyle="none", color=ink.value, alpha=0.35, markeredgewidth=0,
+    )  # fmt: skip
+    axes.plot(sizes, [best[size] for size in sizes], color=ink.value)
+    axes.annotate(
+        f"{candidates[0].instances} inst.", (sizes[-1], best[sizes[-1]]), (8, 0), textcoords="offset points",
+        va="center", color=ink.value, fontsize=11,
+    )  # fmt: skip
+
+
+def _paint_needed(axes: Axes, rate_rps: float) -> None:
+    axes.axhline(rate_rps, color=Ink.TEXT.value, linewidth=1.2, dashes=(3, 3))
+    axes.annotate(
+        f"needed: {wording.rate(rate_rps)}", (0, rate_rps), (6, 5), xycoords=("axes fraction", "data"),
+        textcoords="offset points", fontsize=11,
+    )  # fmt: skip
+
+
+def _table(ranked: Sequence[Candidate]) -> Table:
+    shown = ranked[:_TABLE_ROWS]
+    caption = "Configurations by capacity" + (f", the best {len(shown)} of {len(ranked)}" if shown != ranked else "")
+    rows = [
+        (
+            str(candidate.max_batch),
+            wording.duration(candidate.delay_s),
+            str(candidate.instances),
+            wording.rate(candidate.capacity_rps),
+            wording.duration(candidate.p99_s),
+        )
+        for candidate in shown
+    ]
+    return plain_table(caption, ("Largest batch", "Queue delay", "Instances", "Capacity", "p99 at the planned rate"), rows)

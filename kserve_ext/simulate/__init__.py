@@ -1,0 +1,1 @@
+"""Deterministic simulation of what serves a request; today Triton's dynamic batcher."""

@@ -1,0 +1,296 @@
+"""Triton's dynamic batcher, request by request: arrival times in, answer times and batch sizes out.
+
+Follows Triton's core (dynamic_batch_scheduler.cc, payload.cc, rate_limiter.cc; same algorithm in 2.51 and 2.73) for a
+model without queue policy, priorities or preferred batch sizes: up to two payloads per instance are formed ahead, the
+newest one keeps growing while it waits, a queue delay holds back a payload that is not full, and merging of waiting
+payloads is on when there is a delay. Several stages form an ensemble; a limiter in front admits so many at a time.
+With a delay, a finishing instance and the batcher thread race for the next payload; a seeded coin decides, since the
+two orders bracket what the real server shows. Pure: the caller brings arrivals and a seed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kserve_ext.simulate.law import LEVELS, ServiceLaw
+
+Seconds = NDArray[np.float64]
+
+_PREFETCH = 2  # payloads formed ahead per instance (Triton core, payload slots with prefetching on)
+_FINISH, _TIMER = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One model inside a replica. `max_queue_delay_s` None: no dynamic batching, each request runs alone."""
+
+    law: ServiceLaw
+    max_batch_size: int
+    max_queue_delay_s: float | None
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """When each request was answered by the server, and the size of every batch run, per stage, in order of start."""
+
+    arrivals_s: Seconds
+    done_s: Seconds
+    batch_sizes: tuple[tuple[int, ...], ...]
+
+
+class _Payload:
+    __slots__ = ("queued_s", "requests", "taken")
+
+    def __init__(self) -> None:
+        self.requests: list[int] = []
+        self.queued_s = 0.0  # when it entered the queue of payloads
+        self.taken = True  # executing or done: a new payload must be started
+
+
+class _Batcher:
+    """State of one stage. Requests are indices into the arrival array."""
+
+    __slots__ = (
+        "batch_sizes",
+        "busy",
+        "current",
+        "delay_s",
+        "draws",
+        "filled",
+        "free",
+        "index",
+        "instances",
+        "law",
+        "levels",
+        "max_batch",
+        "next_draw",
+        "payloads",
+        "queue",
+        "since_s",
+        "timer_s",
+        "wanted",
+    )  # fmt: skip
+
+    def __init__(self, index: int, stage: Stage, draws: list[int]) -> None:
+        self.index = index
+        self.law = stage.law
+        self.max_batch = max(1, stage.max_batch_size)
+        self.delay_s = stage.max_queue_delay_s
+        self.instances = stage.instances
+        self.free = stage.instances
+        self.queue: deque[int] = deque()
+        self.since_s: deque[float] = deque()  # when each queued request came to this stage
+        self.payloads: deque[_Payload] = deque()
+        self.current = _Payload()
+        self.filled = True  # the current payload takes no more
+        self.wanted = 0  # requests that must be waiting before an arrival wakes the batcher
+        self.timer_s = float("inf")
+        self.draws = draws
+        self.next_draw = 0
+        self.levels: dict[tuple[int, int], list[float]] = {}
+        self.batch_sizes: list[int] = []
+
+    def arrive(self, request: int, now: float) -> None:
+        self.queue.append(request)
+        self.since_s.append(now)
+
+    def should_wake(self) -> bool:
+        """Whether an arrival wakes the batcher thread now."""
+        if len(self.payloads) >= _PREFETCH * self.instances:
+            return False
+        return self.filled or self.current.taken or len(self.queue) >= self.wanted
+
+    def form(self, now: float) -> None:
+        """One turn of the batcher thread: move waiting requests into payloads until it would sleep."""
+        room = _PREFETCH * self.instances
+        self.timer_s = float("inf")
+        while True:
+            if self.filled or self.current.taken:
+                self.current = _Payload()
+                self.current.taken = False
+                self.filled = False
+                self.wanted = 0
+            if not self.queue or len(self.payloads) >= room:
+                return
+            count, wait_s = self._choose(now)
+            if wait_s > 0:
+                self.timer_s = now + wait_s
+                return
+            if count:
+                self._move(count, now)
+            elif not self.filled:
+                return
+
+    def _choose(self, now: float) -> tuple[int, float]:
+        """How many waiting requests join the current payload now, or how long to wait for more."""
+        held = len(self.current.requests)
+        count = min(len(self.queue), self.max_batch - held)
+        if held + count >= self.max_batch:
+            self.filled = True
+            return count, 0.0
+        delay_s = self.delay_s or 0.0
+        age_s = now - self.since_s[0]
+        if delay_s == 0.0 or age_s >= delay_s or held:
+            return count, 0.0
+        self.wanted = self.max_batch - held
+        # a wait below float resolution would not move the clock: it is over
+        return (count, 0.0) if now + (delay_s - age_s) <= now else (0, delay_s - age_s)
+
+    def _move(self, count: int, now: float) -> None:
+        fresh = not self.current.requests
+        for _ in range(count):
+            self.current.requests.append(self.queue.popleft())
+            self.since_s.popleft()
+        if fresh:
+            self.current.queued_s = now
+            self.payloads.append(self.current)
+
+    def take(self, now: float) -> tuple[list[int], float] | None:
+        """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none."""
+        if not (self.free and self.payloads):
+            return None
+        payload = self.payloads.popleft()
+        payload.taken = True
+        if self.delay_s:
+            self._merge(payload, now)
+        self.free -= 1
+        size = len(payload.requests)
+        key = (size, self.instances - self.free)
+        levels = self.levels.get(key)
+        if levels is None:
+            levels = self.levels[key] = self.law.levels_s(*key)
+        draw = self.draws[self.next_draw]
+        self.next_draw = (self.next_draw + 1) % len(self.draws)
+        self.batch_sizes.append(size)
+        return payload.requests, now + levels[draw]
+
+    def coin(self) -> bool:
+        """Whether a finishing instance dequeues before the batcher has topped the next payload up."""
+        return self.draws[self.next_draw] % 2 == 0
+
+    def _merge(self, payload: _Payload, now: float) -> None:
+        """With a delay configured, waiting payloads that are overdue join the one being taken while they fit."""
+        while self.payloads:
+            head = self.payloads[0]
+            late = now - head.queued_s > (self.delay_s or 0.0)
+            if not late or len(payload.requests) + len(head.requests) > self.max_batch:
+                return
+            self.payloads.popleft()
+            head.taken = True
+            payload.requests.extend(head.requests)
+
+
+class _Unbatched(_Batcher):
+    """Triton's default scheduler: every request is a payload of its own, first come, first served."""
+
+    __slots__ = ()
+
+    def should_wake(self) -> bool:
+        return True
+
+    def form(self, now: float) -> None:
+        while self.queue:
+            payload = _Payload()
+            payload.requests.append(self.queue.popleft())
+            self.payloads.append(payload)
+        self.since_s.clear()
+
+
+def simulate(
+    arrivals_s: Seconds, stages: Sequence[Stage], *, concurrency_limit: int | None = None, seed: int = 0
+) -> Trace:
+    """Send requests arriving at `arrivals_s` (ascending, seconds) through the stages of one replica.
+
+    `concurrency_limit` admits at most that many at a time, the others wait outside in order. The same arguments give
+    the same result. Raises ValueError when a batch size or instance count is asked for that was not measured.
+    """
+    batchers = [_batcher(index, stage, len(arrivals_s), seed) for index, stage in enumerate(stages)]
+    done = _run(arrivals_s.tolist(), batchers, concurrency_limit or len(arrivals_s) + 1)
+    return Trace(
+        arrivals_s=arrivals_s,
+        done_s=np.asarray(done),
+        batch_sizes=tuple(tuple(batcher.batch_sizes) for batcher in batchers),
+    )
+
+
+def _batcher(index: int, stage: Stage, requests: int, seed: int) -> _Batcher:
+    draws = np.random.default_rng((seed, index)).integers(0, LEVELS, size=min(max(requests, 1), 65536))
+    kind = _Unbatched if stage.max_queue_delay_s is None else _Batcher
+    return kind(index, stage, draws.tolist())
+
+
+def _run(arrivals: list[float], batchers: list[_Batcher], limit: int) -> list[float]:
+    done = [0.0] * len(arrivals)
+    outside: deque[int] = deque()
+    events: list[tuple[float, int, int, int, list[int]]] = []  # time, order, kind, stage, requests
+    order = inside = 0
+    last = len(batchers) - 1
+    entry = batchers[0]
+
+    def start(batcher: _Batcher, now: float) -> bool:
+        """Let an idle instance take the oldest payload."""
+        nonlocal order
+        started = batcher.take(now)
+        if started is not None:
+            order += 1
+            heappush(events, (started[1], order, _FINISH, batcher.index, started[0]))
+        return started is not None
+
+    def settle(batcher: _Batcher, now: float) -> None:
+        """Let the batcher and its instances act until nothing more happens at this moment."""
+        nonlocal order
+        while True:
+            before = batcher.timer_s
+            batcher.form(now)
+            if batcher.timer_s != before and batcher.timer_s != float("inf"):
+                order += 1
+                heappush(events, (batcher.timer_s, order, _TIMER, batcher.index, []))
+            if not start(batcher, now):
+                return
+
+    def admit(request: int, now: float) -> None:
+        entry.arrive(request, now)
+        if entry.should_wake():
+            settle(entry, now)
+
+    for request, moment in enumerate(chain(arrivals, (float("inf"),))):
+        while events and events[0][0] <= moment:
+            now, _, kind, index, requests = heappop(events)
+            batcher = batchers[index]
+            if kind == _TIMER:
+                if batcher.timer_s == now:
+                    settle(batcher, now)
+                continue
+            batcher.free += 1
+            if batcher.delay_s and batcher.coin():
+                start(batcher, now)
+            settle(batcher, now)
+            if index < last:
+                following = batchers[index + 1]
+                for moved in requests:
+                    following.arrive(moved, now)
+                    if following.should_wake():
+                        settle(following, now)
+                continue
+            for finished in requests:
+                done[finished] = now
+            inside -= len(requests)
+            while outside and inside < limit:
+                inside += 1
+                admit(outside.popleft(), now)
+        if request == len(arrivals):
+            return done
+        if inside < limit:
+            inside += 1
+            admit(request, moment)
+        else:
+            outside.append(request)
+    raise AssertionError("unreachable")

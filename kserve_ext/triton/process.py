@@ -1,0 +1,97 @@
+"""The processes of one server: start them in a group of their own, end the group, read memory and CPU time."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kserve_ext.errors import KserveExtError, MissingExtraError, TritonError
+
+if TYPE_CHECKING:
+    import psutil
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)  # looked up before the fork: the child may not take locks
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], log_file: Path) -> subprocess.Popen[bytes]:
+    """The program, leading a session of its own (no Ctrl-C from the terminal), its output going to `log_file`.
+
+    It gets SIGTERM when the thread that called this ends, so it cannot outlive this process, not even after kill -9.
+    """
+    parent = os.getpid()
+
+    def end_with_parent() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # the parent ended before the line above
+            os._exit(1)
+
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log = log_file.open("wb", buffering=0)
+    except OSError as error:
+        raise KserveExtError(f"{log_file}: the server's log cannot be written: {error.strerror}") from error
+    with log:
+        try:
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509
+            )
+        except OSError as error:
+            raise TritonError(f"{command[0]} cannot be started: {error.strerror}") from error
+
+
+def end(process: subprocess.Popen[bytes], *, patience_s: float) -> None:
+    """SIGTERM, up to `patience_s` for an orderly end, then SIGKILL to what is left of its group, stubs included.
+
+    An exception while waiting, such as a second Ctrl-C, kills at once.
+    """
+    try:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # nobody left in the group
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def exit_words(code: int) -> str:
+    """An exit status in words: `exit code 1`, `killed by SIGKILL`."""
+    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+def memory_bytes(pid: int) -> int:
+    """Memory of a process and all below it: proportional set size, so pages shared among them count once."""
+    return sum(process.memory_full_info().pss for process in _living(pid))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time spent so far by a process and all below it, those that have ended included."""
+    total = 0.0
+    for process in _living(pid):
+        times = process.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _living(pid: int) -> Iterator[psutil.Process]:
+    try:
+        import psutil
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("psutil", "triton") from error
+    root = psutil.Process(pid)
+    yield root
+    for child in root.children(recursive=True):
+        yield child
