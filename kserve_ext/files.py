@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,23 @@ def write_bytes(path: Path, content: bytes) -> None:
         _replace(path, content)
     except OSError as error:
         raise KserveExtError(f"{path}: cannot be written: {error.strerror}; the old file is intact") from error
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file or a folder to `path`, replacing what is there in one step. Raises KserveExtError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
+            copied = Path(temporary) / path.name
+            if source.is_dir():
+                shutil.copytree(source, copied)
+                if path.is_dir():
+                    path.rename(Path(temporary) / "replaced")
+            else:
+                shutil.copyfile(source, copied)
+            copied.rename(path)
+    except OSError as error:
+        raise KserveExtError(f"{source}: cannot be copied to {path}: {error.strerror}") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

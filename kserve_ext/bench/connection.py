@@ -192,6 +192,9 @@ class Connection(ABC):
             self._poller.watch(self._descriptor, writable=writable)
 
     def _fail(self, error: OSError) -> None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._end("certificate refused")
+            return
         self._end(_KINDS.get(error.errno or 0, f"connection failed: {error.strerror or error}"))
 
     def _end(self, kind: str) -> None:

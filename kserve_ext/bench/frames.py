@@ -6,7 +6,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 
@@ -16,6 +15,7 @@ END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
 SETTING_ENABLE_PUSH, SETTING_MAX_STREAMS, SETTING_INITIAL_WINDOW, SETTING_MAX_FRAME = 2, 3, 4, 5
 REFUSED_STREAM = 7
+CANCEL = b"\0\0\0\x08"
 DEFAULT_WINDOW = 65535
 MAX_WINDOW = 2**31 - 1
 SEND_FRAME_BYTES = 16384  # every peer takes this much
@@ -108,6 +108,9 @@ class Head:
     grpc_message: str = ""
 
 
+_TOLD = (b":status", b"grpc-status", b"grpc-message")
+
+
 class HeadReader:
     """Decodes header blocks, and remembers those that only point into the table while the table stays the same.
 
@@ -124,14 +127,10 @@ class HeadReader:
         if known is not None:
             return known
         try:
-            fields = dict(self._decoder.decode(block))
-        except (HPACKError, UnicodeDecodeError) as error:
+            fields = dict(self._decoder.decode(block, raw=True))
+        except HPACKError as error:
             raise FrameError(f"a bad header block: {error}") from error
-        head = Head(
-            http_status=str(fields.get(":status", "")),
-            grpc_status=str(fields.get("grpc-status", "")),
-            grpc_message=unquote(str(fields.get("grpc-message", ""))),
-        )
+        head = Head(*(fields.get(name, b"").decode(errors="replace") for name in _TOLD))
         if block and min(block) >= 0x80 and 0xFF not in block:  # every byte is one index: no change to the table
             self._known[block] = head
         else:

@@ -7,65 +7,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from urllib.parse import unquote
 
+from kserve_ext.bench import frames
+from kserve_ext.bench.calls import GREETING, Call, prepare
 from kserve_ext.bench.connection import Connection, Poller, Route, find_route
-from kserve_ext.bench.frames import (
-    ACK, CONTINUATION, DATA, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY, HEADERS, MAX_HEADER_BLOCK_BYTES,
-    MAX_WINDOW, PING, PREFACE, PUSH_PROMISE, RECEIVE_FRAME_BYTES, REFUSED_STREAM, RST_STREAM, SEND_FRAME_BYTES,
-    SETTING_ENABLE_PUSH, SETTING_INITIAL_WINDOW, SETTING_MAX_FRAME, SETTING_MAX_STREAMS, SETTINGS, WINDOW_UPDATE,
-    Frame, FrameError, FrameReader, Head, HeadReader, frame, header_block, settings, unpadded, window_update,
-)  # fmt: skip
 from kserve_ext.bench.message import ANSWERED, Reply, Request
 from kserve_ext.bench.target import Target
 from kserve_ext.bench.transport import Outbox
 
 DEFAULT_CONNECTIONS = 4
 BAD_FRAMES = "bad HTTP/2 frames"
-_RECEIVE_WINDOW_LOW = MAX_WINDOW // 2
+_RECEIVE_WINDOW_LOW = frames.MAX_WINDOW // 2
 _STATUS_NAMES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-_GREETING = (
-    PREFACE
-    + settings({SETTING_ENABLE_PUSH: 0, SETTING_INITIAL_WINDOW: MAX_WINDOW, SETTING_MAX_FRAME: RECEIVE_FRAME_BYTES})
-    + window_update(0, MAX_WINDOW - DEFAULT_WINDOW)
-)
-
-
-class Call(NamedTuple):
-    """A request as frames: `head` before and between the two stream numbers, and the message to send as DATA."""
-
-    head: bytes  # frame head of HEADERS without the stream number
-    block: bytes  # header block
-    message: bytes  # with gRPC's five-byte prefix
-    tail: bytes  # frame head of the only DATA frame without the stream number; empty when more are needed
-
-
-def prepare(request: Request, target: Target) -> Call:
-    """The frames of one request. Headers of the request (such as grpc-timeout) come last."""
-    block = header_block(
-        [
-            (":method", "POST"),
-            (":scheme", "https" if target.tls else "http"),
-            (":path", request.path),
-            (":authority", target.authority or target.address),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
-            ("user-agent", "kserve-ext"),
-            *request.headers,
-        ]
-    )
-    message = b"\0" + struct.pack(">L", len(request.body)) + request.body
-    one_frame = len(message) <= SEND_FRAME_BYTES
-    return Call(
-        head=frame(HEADERS, END_HEADERS, 0, block)[:5],
-        block=block,
-        message=message,
-        tail=struct.pack(">HBBB", len(message) >> 8, len(message) & 0xFF, DATA, END_STREAM) if one_frame else b"",
-    )
 
 
 class Http2Transport:
@@ -110,20 +68,20 @@ class _Unsent:
 class _Http2Connection(Connection):
     def __init__(self, route: Route, poller: Poller, pool: Http2Transport) -> None:
         self._pool = pool
-        self._frames = FrameReader()
-        self._heads = HeadReader()
+        self._frames = frames.FrameReader()
+        self._heads = frames.HeadReader()
         self._tickets: dict[int, int] = {}  # by stream
         self._bodies: dict[int, bytes] = {}  # by stream, only where replies are kept
         self._unsent_calls: dict[int, tuple[_Unsent, bytes]] = {}  # by stream, oldest first
         self._next_stream = 1
         self._block: tuple[int, int, bytes] | None = None  # a header block whose end has not come
-        self._max_streams = MAX_WINDOW
-        self._stream_window = DEFAULT_WINDOW  # the server's, for each new stream
-        self._send_window = DEFAULT_WINDOW  # the server's, for the connection
-        self._receive_window = MAX_WINDOW
+        self._max_streams = frames.MAX_WINDOW
+        self._stream_window = frames.DEFAULT_WINDOW  # the server's, for each new stream
+        self._send_window = frames.DEFAULT_WINDOW  # the server's, for the connection
+        self._receive_window = frames.MAX_WINDOW
         self._draining = False
         super().__init__(route, poller)
-        self.send(_GREETING)
+        self.send(GREETING)
 
     def in_flight(self) -> int:
         return len(self._tickets)
@@ -144,7 +102,7 @@ class _Http2Connection(Connection):
             self.send(call.head + stream + call.block)
             self._unsent_calls[number] = (_Unsent(self._stream_window), call.message)
             self._send_more()
-        if self._next_stream > MAX_WINDOW:  # out of stream numbers
+        if self._next_stream > frames.MAX_WINDOW:  # out of stream numbers
             self._retire()
         return True
 
@@ -152,14 +110,15 @@ class _Http2Connection(Connection):
         """Send as much of the waiting messages as the windows allow."""
         for number, (unsent, message) in list(self._unsent_calls.items()):
             while unsent.position < len(message):
-                size = min(len(message) - unsent.position, SEND_FRAME_BYTES, unsent.window, self._send_window)
+                size = min(len(message) - unsent.position, frames.SEND_FRAME_BYTES, unsent.window, self._send_window)
                 if size <= 0:
                     break
                 part = message[unsent.position : unsent.position + size]
                 unsent.position += size
                 unsent.window -= size
                 self._send_window -= size
-                self.send(frame(DATA, END_STREAM if unsent.position == len(message) else 0, number, part))
+                end = frames.END_STREAM if unsent.position == len(message) else 0
+                self.send(frames.frame(frames.DATA, end, number, part))
             if unsent.position == len(message):
                 self._unsent_calls.pop(number, None)  # a failed send has dropped all of them
             if self._send_window <= 0:
@@ -169,7 +128,7 @@ class _Http2Connection(Connection):
         try:
             for received in self._frames.feed(data):
                 self._handle(received)
-        except FrameError:
+        except frames.FrameError:
             self._break(BAD_FRAMES)
 
     def lost(self, kind: str) -> None:
@@ -191,37 +150,38 @@ class _Http2Connection(Connection):
         if not self._tickets:
             self.close()
 
-    def _handle(self, received: Frame) -> None:
+    def _handle(self, received: frames.Frame) -> None:
         kind = received.kind
-        if self._block is not None and kind != CONTINUATION:
-            raise FrameError("a header block that does not end")
-        if kind == DATA:
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise frames.FrameError("a header block that does not end")
+        if kind == frames.DATA:
             self._on_data(received)
-        elif kind == HEADERS:
-            self._on_headers(received.stream, received.flags, unpadded(received), received.flags & END_STREAM)
-        elif kind == CONTINUATION:
+        elif kind == frames.HEADERS:
+            end = received.flags & frames.END_STREAM
+            self._on_headers(received.stream, received.flags, frames.unpadded(received), end)
+        elif kind == frames.CONTINUATION:
             if self._block is None or self._block[0] != received.stream:
-                raise FrameError("a continuation of nothing")
+                raise frames.FrameError("a continuation of nothing")
             stream, end, block = self._block
             self._on_headers(stream, received.flags, block + received.payload, end)
-        elif kind == SETTINGS:
+        elif kind == frames.SETTINGS:
             self._on_settings(received)
-        elif kind == WINDOW_UPDATE:
+        elif kind == frames.WINDOW_UPDATE:
             self._on_window_update(received.stream, _number(received.payload))
-        elif kind == PING:
-            if not received.flags & ACK:
-                self.send(frame(PING, ACK, 0, received.payload))
-        elif kind == RST_STREAM:
+        elif kind == frames.PING:
+            if not received.flags & frames.ACK:
+                self.send(frames.frame(frames.PING, frames.ACK, 0, received.payload))
+        elif kind == frames.RST_STREAM:
             self._on_reset(received.stream, _number(received.payload))
-        elif kind == GOAWAY:
+        elif kind == frames.GOAWAY:
             self._on_goaway(_number(received.payload[:4]))
-        elif kind == PUSH_PROMISE:
-            raise FrameError("a push that was forbidden")
+        elif kind == frames.PUSH_PROMISE:
+            raise frames.FrameError("a push that was forbidden")
 
     def _on_headers(self, stream: int, flags: int, block: bytes, end: int) -> None:
-        if not flags & END_HEADERS:
-            if len(block) > MAX_HEADER_BLOCK_BYTES:
-                raise FrameError("a header block too long")
+        if not flags & frames.END_HEADERS:
+            if len(block) > frames.MAX_HEADER_BLOCK_BYTES:
+                raise frames.FrameError("a header block too long")
             self._block = (stream, end, block)
             return
         self._block = None
@@ -231,46 +191,48 @@ class _Http2Connection(Connection):
         elif end:
             self._finish(stream, self._reply(stream, head))
 
-    def _on_data(self, received: Frame) -> None:
+    def _on_data(self, received: frames.Frame) -> None:
         self._receive_window -= len(received.payload)
         if self._receive_window < _RECEIVE_WINDOW_LOW:
-            self.send(window_update(0, MAX_WINDOW - self._receive_window))
-            self._receive_window = MAX_WINDOW
+            self.send(frames.window_update(0, frames.MAX_WINDOW - self._receive_window))
+            self._receive_window = frames.MAX_WINDOW
         if self._pool.outbox.keep_replies and received.stream in self._tickets:
-            self._bodies[received.stream] = self._bodies.get(received.stream, b"") + unpadded(received)
-        if received.flags & END_STREAM:
+            self._bodies[received.stream] = self._bodies.get(received.stream, b"") + frames.unpadded(received)
+        if received.flags & frames.END_STREAM:
             self._finish(received.stream, Reply(outcome="no gRPC status"))
 
-    def _reply(self, stream: int, head: Head) -> Reply:
+    def _reply(self, stream: int, head: frames.Head) -> Reply:
         if head.grpc_status == "0":
             body = self._bodies.get(stream, b"")
             return Reply(outcome=ANSWERED, body=body[5:]) if body else _GOOD
         code = int(head.grpc_status) if head.grpc_status.isdecimal() else 2
         name = _STATUS_NAMES[code] if code < len(_STATUS_NAMES) else ""
-        return Reply(outcome=f"gRPC {head.grpc_status or 'without status'} {name}".strip(), detail=head.grpc_message)
+        outcome = f"gRPC {head.grpc_status or 'without status'} {name}".strip()
+        return Reply(outcome=outcome, detail=unquote(head.grpc_message))
 
     def _finish(self, stream: int, reply: Reply) -> None:
         ticket = self._tickets.pop(stream, None)
-        self._unsent_calls.pop(stream, None)
         self._bodies.pop(stream, None)
+        if self._unsent_calls.pop(stream, None) is not None:  # answered before it was all sent
+            self.send(frames.frame(frames.RST_STREAM, 0, stream, frames.CANCEL))
         if ticket is not None:
             self._pool.outbox.reply(ticket, reply)
         if self._draining and not self._tickets:
             self.close()
 
-    def _on_settings(self, received: Frame) -> None:
-        if received.flags & ACK:
+    def _on_settings(self, received: frames.Frame) -> None:
+        if received.flags & frames.ACK:
             return
         if len(received.payload) % 6:
-            raise FrameError("settings cut short")
+            raise frames.FrameError("settings cut short")
         for key, value in struct.iter_unpack(">HL", received.payload):
-            if key == SETTING_MAX_STREAMS:
+            if key == frames.SETTING_MAX_STREAMS:
                 self._max_streams = value
-            elif key == SETTING_INITIAL_WINDOW:
+            elif key == frames.SETTING_INITIAL_WINDOW:
                 for unsent, _ in self._unsent_calls.values():
                     unsent.window += value - self._stream_window
                 self._stream_window = value
-        self.send(frame(SETTINGS, ACK, 0))
+        self.send(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self._send_more()
 
     def _on_window_update(self, stream: int, increment: int) -> None:
@@ -282,7 +244,7 @@ class _Http2Connection(Connection):
             self._send_more()
 
     def _on_reset(self, stream: int, code: int) -> None:
-        if code == REFUSED_STREAM and stream in self._tickets:
+        if code == frames.REFUSED_STREAM and stream in self._tickets:
             self._give_back(stream)
         else:
             self._finish(stream, Reply(outcome=f"stream reset {code}"))
@@ -304,6 +266,6 @@ _GOOD = Reply(outcome=ANSWERED)
 
 def _number(payload: bytes) -> int:
     if len(payload) != 4:
-        raise FrameError("a number of the wrong size")
-    number: int = int.from_bytes(payload, "big") & MAX_WINDOW
+        raise frames.FrameError("a number of the wrong size")
+    number: int = int.from_bytes(payload, "big") & frames.MAX_WINDOW
     return number

@@ -130,9 +130,7 @@ def generate_samples(
     if problems:
         raise InputError(*problems, remedy=SAMPLES_REMEDY)
     rng = np.random.default_rng(seed)
-    return tuple(
-        Sample(inputs=tuple(_random_tensor(spec, batched, rng) for spec in inputs)) for _ in range(count)
-    )
+    return tuple(Sample(inputs=tuple(_random_tensor(spec, batched, rng) for spec in inputs)) for _ in range(count))
 
 
 def _random_tensor(spec: TensorSpec, batched: bool, rng: np.random.Generator) -> Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
 from kserve_ext.bench.connection import Poller
-from kserve_ext.bench.message import Reply, Request
-from kserve_ext.bench.target import Target
+from kserve_ext.bench.message import Reply
 
 
 class Finished(NamedTuple):
@@ -49,6 +47,3 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-TransportFactory = Callable[[Target, Sequence[Request], int | None, Outbox], Transport]

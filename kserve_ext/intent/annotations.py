@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from kserve_ext.domain import Protocol, RateRange
@@ -82,7 +83,7 @@ def _rate(text: str) -> RateRange:
 
 
 def _availability(text: str) -> float:
-    share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    share = float(Decimal(text.rstrip("%")) / (100 if text.endswith("%") else 1))  # 99.9% is 0.999 to the last bit
     if not 0 < share < 1:
         raise ValueError("between 0 % and 100 %, both excluded: nothing can promise every request")
     return share

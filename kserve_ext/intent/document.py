@@ -172,7 +172,7 @@ def _convert(kind: str, node: yaml.Node) -> int | float | bool | None:
     """The scalar as YAML 1.1 reads it, as Kubernetes clients do. Raises ValueError, LookupError or ArithmeticError."""
     convert = getattr(yaml.constructor.SafeConstructor(), f"construct_yaml_{kind}")
     value: int | float | bool | None = convert(node)
-    if value is not None and not (math.isfinite(value) and abs(value) < 2**63):
+    if value is not None and not (abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)):
         raise ValueError("JSON has no such number")
     return value
 

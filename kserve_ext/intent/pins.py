@@ -11,13 +11,10 @@ from collections.abc import Callable
 
 from kserve_ext.domain import Pins
 from kserve_ext.errors import Problem
+from kserve_ext.intent.autoscaling import SCALE_METRICS, read_autoscaling
 from kserve_ext.intent.document import Node
 from kserve_ext.intent.predictor import served_container
 from kserve_ext.units import QUANTITY_ALLOWED, parse_quantity
-
-AUTOSCALING_PREFIX = "autoscaling.knative.dev/"
-SCALE_METRICS = ("cpu", "memory", "concurrency", "rps")
-NOT_TEXT = "annotations are text, in quotes where YAML reads something else"
 
 _INT32_MAX = 2**31 - 1
 _ACCELERATOR_PREFIXES = ("nvidia.com/", "amd.com/", "gpu.intel.com/")
@@ -45,7 +42,7 @@ def read_pins(service: Node, problems: list[Problem]) -> Pins:
         cpu_cores=_resource(container, "cpu", problems),
         memory_bytes=_resource(container, "memory", problems),
         accelerators=_accelerators(container, problems),
-        autoscaling=_autoscaling(service, problems),
+        autoscaling=read_autoscaling(service, problems),
     )
 
 
@@ -93,17 +90,3 @@ def _accelerators(container: Node, problems: list[Problem]) -> dict[str, int]:
 
 def _is_whole(value: float) -> bool:
     return value >= 0 and value % 1 == 0
-
-
-def _autoscaling(service: Node, problems: list[Problem]) -> dict[str, str]:
-    """Knative's annotations with the prefix cut. The predictor's win over the service's, as in KServe."""
-    pinned: dict[str, str] = {}
-    for written in (service.get("metadata", "annotations"), service.get("spec", "predictor", "annotations")):
-        for key, node in written.items():
-            if not key.startswith(AUTOSCALING_PREFIX):
-                continue
-            if isinstance(node.value, str):
-                pinned[key.removeprefix(AUTOSCALING_PREFIX)] = node.value
-            else:
-                problems.append(node.problem(NOT_TEXT, found=node.found()))
-    return pinned

@@ -13,9 +13,10 @@ from typing import Any
 from kserve_ext.domain import Intent, Service, Slo
 from kserve_ext.errors import ManifestError, Problem
 from kserve_ext.intent.annotations import ANNOTATIONS, BY_NAME, DOMAIN, PREFIX, nearest_name, parse_annotation
+from kserve_ext.intent.autoscaling import NOT_TEXT
 from kserve_ext.intent.document import Node
 from kserve_ext.intent.objects import API_VERSION, KIND, find_services
-from kserve_ext.intent.pins import NOT_TEXT, read_pins
+from kserve_ext.intent.pins import read_pins
 from kserve_ext.intent.predictor import check_predictor, model_in_storage_uri, served_container
 
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"

@@ -6,12 +6,11 @@ Narrow only where we are: other annotations and other fields of the spec stay op
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from kserve_ext.intent.annotations import ANNOTATIONS, PREFIX, Annotation
+from kserve_ext.intent.autoscaling import SCALE_METRICS
 from kserve_ext.intent.objects import API_VERSION, KIND
-from kserve_ext.intent.pins import SCALE_METRICS
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 
 _QUANTITY = {"type": ["string", "integer", "number"]}
@@ -48,7 +47,7 @@ def intent_schema_text() -> str:
 
 
 def _annotations() -> dict[str, Any]:
-    unknown = {"not": {"pattern": "^" + re.escape(PREFIX)}}
+    unknown = {"not": {"pattern": "^" + PREFIX.replace(".", r"\.")}}
     return {
         "type": "object",
         "required": [row.name for row in ANNOTATIONS if row.required],

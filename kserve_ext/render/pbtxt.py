@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kserve_ext.errors import ModelError, Problem
 
 if TYPE_CHECKING:
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+    from tritonclient.grpc.model_config_pb2 import ModelConfig as ModelConfig
 
 ONNX_FILENAME = "onnx_filename"  # parameter: the file that the shared python-backend model.py runs
 DEFAULT_ONNX_FILENAME = "model.onnx"  # Triton's own default for the onnxruntime backend

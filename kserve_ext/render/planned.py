@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kserve_ext.domain import Reason, StagePlan
-from kserve_ext.render.pbtxt import with_batching
+from kserve_ext.render.pbtxt import backend, with_batching
 
 if TYPE_CHECKING:
     from kserve_ext.render.pbtxt import ModelConfig
@@ -45,25 +45,25 @@ def planned_config(base: ModelConfig, stage: StagePlan, *, accelerators: int = 0
 def planned_ensemble(base: ModelConfig, stages: Sequence[StagePlan]) -> ModelConfig:
     """The production config of an ensemble: Triton wants its batch size no larger than that of any step."""
     smallest = min(stage.max_batch_size for stage in stages)
-    return with_batching(
-        base, max_batch_size=min(smallest, base.max_batch_size and smallest), max_queue_delay_s=None, instances=0
-    )
+    batch = smallest if base.max_batch_size else 0
+    return with_batching(base, max_batch_size=batch, max_queue_delay_s=None, instances=1)
 
 
 def notes(base: ModelConfig, stage: StagePlan) -> tuple[Reason, ...]:
     """What `planned_config` leaves out of the user's config or cannot add to it."""
-    model = stage.model
+    written = {field.name for field, _ in base.dynamic_batching.ListFields()}
     found = [
         Reason(
-            field=f"{model}.dynamic_batching.{name}", code="batching-field-left-out", text=f"{name} left out: {reason}"
+            field=f"{stage.model}.dynamic_batching.{name}",
+            code="batching-field-left-out",
+            text=f"{name} left out: {why}",
         )
-        for name, reason in _UNDO_THE_PLAN.items()
-        if getattr(base.dynamic_batching, name)
-        or (name == "default_queue_policy" and base.dynamic_batching.HasField(name))
+        for name, why in _UNDO_THE_PLAN.items()
+        if name in written
     ]
     if not _own_warm_up(base) and (obstacle := _warm_up_obstacle(base)):
         text = f"no warm-up: {obstacle}, so the first request after a start pays for it"
-        found.append(Reason(field=f"{model}.model_warmup", code="no-warm-up", text=text))
+        found.append(Reason(field=f"{stage.model}.model_warmup", code="no-warm-up", text=text))
     return tuple(found)
 
 
@@ -95,7 +95,8 @@ def _spread(config: ModelConfig, accelerators: int) -> None:
 def _warm_up(config: ModelConfig) -> None:
     """Run the smallest and the largest batch before the model is ready, unless the user warms it up or it cannot be.
 
-    Zeros fit every type: as an index they name the first row, where made-up numbers may point outside a table.
+    Zeros fit every type: as an index they name the first row, where made-up numbers may point outside a table. Triton
+    does not load a model whose warm-up fails, so nothing is warmed up with input that the model may refuse.
     """
     if _own_warm_up(config):
         return
@@ -115,6 +116,8 @@ def _own_warm_up(config: ModelConfig) -> bool:
 
 
 def _warm_up_obstacle(config: ModelConfig) -> str:
+    if backend(config) == "python":
+        return "a program may refuse made-up input"
     for tensor in _required_inputs(config):
         if any(size < 1 for size in tensor.dims):
             return f"input {tensor.name} has dimensions of no fixed size"

@@ -33,8 +33,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    lines = text.split("\n")
     ambiguous = _LOOKS_LIKE_A_NUMBER.fullmatch(text) or _LOOKS_LIKE_A_TRUTH_VALUE.fullmatch(text)
-    style = '"' if ambiguous else "|" if "\n" in text else None
+    unprintable = not all(line.isprintable() for line in lines)  # other line breaks among them
+    style = '"' if ambiguous or unprintable else "|" if len(lines) > 1 else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

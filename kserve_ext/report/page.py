@@ -7,18 +7,87 @@ by the template; only the SVG drawn here is trusted. jinja2 is imported when a p
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
-from kserve_ext.domain import Pins, Plan, Profile, RateRange
 from kserve_ext.errors import MissingExtraError
-from kserve_ext.report import wording
+from kserve_ext.report import compare, facts, reasons, wording, worth
 from kserve_ext.report.charts.batch import batch_charts
 from kserve_ext.report.charts.canvas import Chart, draw
 from kserve_ext.report.charts.load import load_chart
 from kserve_ext.report.charts.ranges import ranges_chart
 from kserve_ext.report.charts.search import search_chart
-from kserve_ext.report.compare import comparison, protocol_name, tiles, worst_measurement
 from kserve_ext.report.content import Command, RunReport
-from kserve_ext.report.reasons import grouped_reasons, reason_row
+
+
+def render_html(report: RunReport) -> str:
+    """The page as HTML text. Raises MissingExtraError where jinja2 or matplotlib is not installed."""
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("jinja2", "report") from error
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        loader=FunctionLoader(_package_text),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("template.html.j2").render(_content(report))
+
+
+def _package_text(name: str) -> str:
+    return (files("kserve_ext.report") / name).read_text(encoding="utf-8")
+
+
+def _content(report: RunReport) -> dict[str, Any]:
+    plan, profile = report.plan, report.profile
+    charts = (load_chart(report), *batch_charts(report), search_chart(report))
+    return {
+        "report": report,
+        "headline": headline(report),
+        "tiles": worth.tiles(report),
+        "ranges": _drawn(ranges_chart(report)),
+        "comparison": compare.comparison(report),
+        "comparison_note": compare.COMPARISON_NOTE,
+        "figures": [_drawn(chart) for chart in charts if chart],
+        "warnings": [reasons.reason_row(plan, warning) for warning in plan.warnings],
+        "groups": reasons.grouped_reasons(plan),
+        "asked": facts.asked(report.intent),
+        "planned": facts.planned(plan),
+        "profiled": (
+            (("Profile", facts.profiled(profile)),),
+            tuple(
+                (title, facts.named(of)) for title, of in (("Host", profile.host), ("Versions", profile.versions)) if of
+            ),
+        ),
+        "commands": report.commands or _default_commands(report.source),
+    }
+
+
+def _drawn(chart: Chart) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {"chart": chart, "svgs": [Markup(draw(chart, narrow=narrow)) for narrow in (False, True)]}
+
+
+def headline(report: RunReport) -> str:
+    """The figures of the verdict: the longest measured p99 against the SLO, and failures where there were too many."""
+    worst = compare.worst_measurement(report)
+    if worst is None:
+        return "No load was sent"
+    load = f"at {wording.number(worst.rate_rps)} requests a second"
+    if not worst.succeeded:
+        return f"No request was answered, {load}"
+    slo = report.plan.slo
+    allowed = f"{' of' if worst.p99_s <= slo.p99_s else ','} {wording.duration(slo.p99_s)} allowed"
+    answered = min(compare.answered_share(run) for run in report.measured.values())
+    failed = f", {wording.percent(1 - answered)} not answered" if answered < slo.availability else ""
+    return f"p99 {wording.duration(worst.p99_s)}{allowed}{failed}, {load}"
+
+
+def _default_commands(source: str) -> tuple[Command, ...]:
+    file, colon, line = source.rpartition(":")
+    path = file if colon and line.isdigit() else source
+    return (Command(f"kserve-ext run {shlex.quote(path)}", "profile, plan, serve and verify again"),)

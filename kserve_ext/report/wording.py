@@ -12,7 +12,7 @@ from kserve_ext.units import format_duration
 
 NONE = "–"
 NARROW_SPACE = "\u202f"  # no-break, between a number and its unit
-_NUMBER_UNIT = re.compile(r"(?<=\d)(?=[a-z%])")
+_NUMBER_UNIT = re.compile(r"(?<=\d)(?=[a-zµ%])")
 _UNIT_SUFFIX = re.compile(r"_(s|rps|bytes|percent)$")
 
 
@@ -47,14 +47,16 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return NONE
     digits = 2 if 0.99 < abs(share) < 1 else 1 if abs(share) < 0.995 else 0
-    return f"{100 * share:.{digits}f}".removesuffix(".0") + f"{NARROW_SPACE}%"
+    text = f"{100 * share:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + f"{NARROW_SPACE}%"
 
 
 def change(value: float, reference: float) -> str:
     """How far `value` is from `reference`: `+2.1 %`; empty where that has no meaning."""
     if not (math.isfinite(value) and math.isfinite(reference)) or reference <= 0:
         return ""
-    return f"{100 * (value / reference - 1):+.1f}".replace("-", "−") + f"{NARROW_SPACE}%"
+    percents = 100 * (value / reference - 1)
+    return f"{percents:+.{0 if abs(percents) >= 100 else 1}f}".replace("-", "−") + f"{NARROW_SPACE}%"
 
 
 def times(value: float, reference: float) -> str:
@@ -70,9 +72,7 @@ def memory(size_bytes: float) -> str:
     if not math.isfinite(size_bytes):
         return NONE
     mebibytes = size_bytes / 2**20
-    return (
-        f"{mebibytes / 1024:.3g}{NARROW_SPACE}GiB" if mebibytes >= 1024 else f"{number(mebibytes)}{NARROW_SPACE}MiB"
-    )
+    return f"{mebibytes / 1024:.3g}{NARROW_SPACE}GiB" if mebibytes >= 1024 else f"{number(mebibytes)}{NARROW_SPACE}MiB"
 
 
 def quantity(name: str, value: float) -> str:

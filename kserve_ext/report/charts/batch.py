@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kserve_ext.domain import Quantiles, ServicePoint
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
-from kserve_ext.report.charts.scale import batch_axis, duration_axis, needs_log
+from kserve_ext.report.charts.scale import batch_axis, duration_axis, name_lines, needs_log, rate_axis
 from kserve_ext.report.content import LatencyRow, RunReport
 from kserve_ext.report.table import Table, plain_table
 
@@ -90,7 +90,7 @@ def _lead(stage: _Stage) -> str:
 
 def _paint(figure: Figure, stage: _Stage, *, narrow: bool) -> None:
     cost, gain = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
-    figure.get_layout_engine().set(wspace=0.06, hspace=0.08)  # type: ignore[union-attr]
+    figure.set_layout_engine("constrained", wspace=0.06, hspace=0.08)
     for axes, title in ((cost, "Time of one execution"), (gain, "Rows per second, all instances at work")):
         axes.set_title(title, pad=14)
         axes.axvline(stage.batch, color=Ink.PLAN.value, linewidth=1.2, dashes=(3, 3))
@@ -102,11 +102,18 @@ def _paint(figure: Figure, stage: _Stage, *, narrow: bool) -> None:
         _paint_cost(cost, stage, count)
         _paint_gain(gain, stage, count)
     _limits(cost, stage)
-    gain.set_ylim(bottom=0)
+    rate_axis(gain)
+    for axes, value in ((cost, lambda row: row.mean_s), (gain, _rows_per_s)):
+        ends = [(row.instances, row.batch, value(row)) for count in stage.counts() for row in stage.fitted(count)[-1:]]
+        name_lines(axes, [(f"{count} inst.", batch, height, count == stage.instances) for count, batch, height in ends])
     cost.annotate(
         f"planned: {stage.batch}", (stage.batch, 1), (0, 3), xycoords=("data", "axes fraction"),
         textcoords="offset points", ha="center", color=Ink.PLAN.value, fontsize=11, fontweight="bold",
     )  # fmt: skip
+
+
+def _rows_per_s(row: LatencyRow | ServicePoint) -> float:
+    return row.batch * row.instances / row.mean_s
 
 
 def _limits(axes: Axes, stage: _Stage) -> None:
@@ -129,7 +136,6 @@ def _paint_cost(axes: Axes, stage: _Stage, count: int) -> None:
     for point in stage.points:
         if point.instances == count:
             _paint_point(axes, point, ink)
-    _name_line(axes, batches, means, count, ink)
 
 
 def _paint_point(axes: Axes, point: ServicePoint, ink: str) -> None:
@@ -142,20 +148,11 @@ def _paint_point(axes: Axes, point: ServicePoint, ink: str) -> None:
 
 def _paint_gain(axes: Axes, stage: _Stage, count: int) -> None:
     ink, rows = _ink(stage, count), stage.fitted(count)
-    batches, rates = [row.batch for row in rows], [row.batch * count / row.mean_s for row in rows]
+    batches, rates = [row.batch for row in rows], [_rows_per_s(row) for row in rows]
     axes.plot(batches, rates, color=ink)
     for point in stage.points:
         if point.instances == count and point.requests == point.batch:
-            axes.plot([point.batch], [point.batch * count / point.mean_s], marker="o", markersize=5.5, color=ink)
-    _name_line(axes, batches, rates, count, ink)
-
-
-def _name_line(axes: Axes, batches: list[int], values: list[float], count: int, ink: str) -> None:
-    if batches:
-        axes.annotate(
-            f"{count} inst.", (batches[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=ink,
-            fontsize=11,
-        )  # fmt: skip
+            axes.plot([point.batch], [_rows_per_s(point)], marker="o", markersize=5.5, color=ink)
 
 
 # ------------------------------------------------------------------------------------------------------------- table

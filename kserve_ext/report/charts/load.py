@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from kserve_ext.domain import Measurement
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
 from kserve_ext.report.charts.scale import drawable, duration_axis, needs_log
-from kserve_ext.report.compare import protocol_name, untuned_capacity_rps
+from kserve_ext.report.compare import protocol_name
 from kserve_ext.report.content import LoadRow, RunReport
 from kserve_ext.report.table import Table, plain_table
+from kserve_ext.report.worth import untuned_capacity_rps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_OVER_SLO = 30.0  # beyond 30 times the SLO the exact latency of an overload tells nothing
-_MARKS = ("o", "D", "s", "^")
+_MARKS = (("o", 12), ("D", 7), ("s", 7), ("^", 7))  # the later, smaller ones lie on top
 
 
 def load_chart(report: RunReport) -> Chart | None:
@@ -31,7 +33,7 @@ def load_chart(report: RunReport) -> Chart | None:
         title="p99 against load, one replica",
         lead=_lead(report),
         legend="Lines: predicted. Dots: measured. Shaded: beyond the SLO.",
-        paint=lambda figure, narrow: _paint(figure, report, narrow=narrow),
+        paint=lambda figure, narrow: _paint(figure, report),
         wide_height=360,
         narrow_height=360,
         table=_table(report),
@@ -40,26 +42,24 @@ def load_chart(report: RunReport) -> Chart | None:
 
 def _lead(report: RunReport) -> str:
     plan = report.plan
-    text = f"One replica holds the SLO up to {wording.rate(plan.capacity_rps)} with {wording.percent(plan.margin)} to spare"
+    spare = wording.percent(plan.margin)
+    text = f"One replica holds the SLO up to {wording.rate(plan.capacity_rps)} with {spare} of it to spare"
     if report.untuned_load_curve:
         untuned_rps = untuned_capacity_rps(report)
         text += f"; untuned up to {wording.rate(untuned_rps)}" if untuned_rps > 0 else "; untuned at no rate"
     return f"{text}. The plan runs it at {wording.rate(plan.prediction.rate_rps)}."
 
 
-def _paint(figure: Figure, report: RunReport, *, narrow: bool) -> None:
+def _paint(figure: Figure, report: RunReport) -> None:
     axes = figure.add_subplot()
-    slo_s, plan = report.plan.slo.p99_s, report.plan
-    runs = list(report.measured.values()) + ([report.untuned] if report.untuned else [])
-    shown = drawable([row.p99_s for row in (*report.load_curve, *report.untuned_load_curve)])
-    measured = drawable([run.p99_s for run in runs])
-    low, high = min(shown + measured + [slo_s]), max([*measured, min(max([*shown, slo_s]), _MOST_OVER_SLO * slo_s)])
+    slo_s = report.plan.slo.p99_s
+    low, high = _span_s(report)
     log = needs_log([low, high])
     top = high * (1.6 if log else 1.12)
     duration_axis(axes, "y", low / 1.7, top, log=log)
-    axes.axhspan(slo_s, top, color=Ink.LIMIT.value, alpha=0.07, linewidth=0)
+    axes.axhspan(slo_s, top, color=Ink.LIMIT.value, alpha=0.06, linewidth=0)
     axes.axhline(slo_s, color=Ink.LIMIT.value, linewidth=1.5)
-    axes.axvline(plan.prediction.rate_rps, color=Ink.PLAN.value, linewidth=1.2, dashes=(3, 3))
+    axes.axvline(report.plan.prediction.rate_rps, color=Ink.PLAN.value, linewidth=1.2, dashes=(3, 3))
     _paint_curve(axes, report.untuned_load_curve, Ink.UNTUNED)
     _paint_curve(axes, report.load_curve, Ink.PLAN)
     _paint_runs(axes, report)
@@ -68,27 +68,48 @@ def _paint(figure: Figure, report: RunReport, *, narrow: bool) -> None:
     axes.set_xlabel("requests per second")
 
 
+def _span_s(report: RunReport) -> tuple[float, float]:
+    """Least and greatest latency to show: all that was measured, and of the curves what is not lost in overload."""
+    slo_s = report.plan.slo.p99_s
+    runs = [*report.measured.values(), *([report.untuned] if report.untuned else [])]
+    measured = drawable(run.p99_s for run in runs)
+    curves = drawable(row.p99_s for row in (*report.load_curve, *report.untuned_load_curve))
+    return min(*measured, *curves, slo_s), max(*measured, slo_s, min(max(curves, default=0.0), _MOST_OVER_SLO * slo_s))
+
+
 def _paint_curve(axes: Axes, curve: Sequence[LoadRow], ink: Ink) -> None:
-    rows = sorted(row for row in curve if math.isfinite(row.p99_s))
-    axes.plot([row.rate_rps for row in rows], [row.p99_s for row in rows], color=ink.value, linewidth=2.5)
+    """The curve up to its first unbounded row, and from there up and out of the axes."""
+    rows = sorted(curve)
+    bounded = list(takewhile(lambda row: math.isfinite(row.p99_s), rows))
+    shown = [(row.rate_rps, row.p99_s) for row in bounded]
+    if bounded and len(bounded) < len(rows):
+        shown.append((rows[len(bounded)].rate_rps, 10 * axes.get_ylim()[1]))
+    axes.plot([rate_rps for rate_rps, _ in shown], [p99_s for _, p99_s in shown], color=ink.value, linewidth=2.5)
 
 
 def _paint_runs(axes: Axes, report: RunReport) -> None:
-    for (key, run), mark in zip(report.measured.items(), _MARKS * len(report.measured), strict=False):
-        _paint_run(axes, run, mark, Ink.PLAN, protocol_name(key))
+    """Measured points. The protocols share a rate and lie near the curve: names go above left and below right."""
+    shifts = (((-9, 13), "right"), ((9, -13), "left"))
+    for place, (key, run) in enumerate(report.measured.items()):
+        mark, size = _MARKS[place % len(_MARKS)]
+        _paint_run(axes, run, Ink.PLAN, protocol_name(key), (mark, size), *shifts[place % 2])
     if report.untuned:
-        _paint_run(axes, report.untuned, "o", Ink.UNTUNED, "Untuned")
+        _paint_run(axes, report.untuned, Ink.UNTUNED, "Untuned", _MARKS[0], (11, 0), "left")
 
 
-def _paint_run(axes: Axes, run: Measurement, mark: str, ink: Ink, name: str) -> None:
-    if drawable([run.p99_s]):
-        axes.plot(
-            [run.rate_rps], [run.p99_s], marker=mark, markersize=9, color=ink.value, markeredgecolor=Ink.PAGE.value,
-            markeredgewidth=1.5, linestyle="none", zorder=5,
-        )  # fmt: skip
-        axes.annotate(
-            name, (run.rate_rps, run.p99_s), (9, 0), textcoords="offset points", va="center_baseline", color=ink.value
-        )
+def _paint_run(
+    axes: Axes, run: Measurement, ink: Ink, name: str, mark: tuple[str, int], shift: tuple[int, int], side: str
+) -> None:
+    if not drawable([run.p99_s]):
+        return
+    axes.plot(
+        [run.rate_rps], [run.p99_s], marker=mark[0], markersize=mark[1], color=ink.value, linestyle="none", zorder=5,
+        markeredgecolor=Ink.PAGE.value, markeredgewidth=1.5,
+    )  # fmt: skip
+    axes.annotate(
+        name, (run.rate_rps, run.p99_s), shift, textcoords="offset points", ha=side, va="center_baseline",
+        color=ink.value,
+    )  # fmt: skip
 
 
 def _paint_labels(axes: Axes, report: RunReport) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
-from kserve_ext.report.charts.scale import batch_axis
+from kserve_ext.report.charts.scale import batch_axis, name_lines, rate_axis
 from kserve_ext.report.content import Candidate, RunReport
 from kserve_ext.report.table import Table, plain_table
 
@@ -27,7 +27,8 @@ def search_chart(report: RunReport) -> Chart | None:
         key="search",
         title="What else was considered",
         lead=_lead(report, ranked),
-        legend="Line: the best queue delay for each batch size. Faint dots: the other delays. Ring: the plan.",
+        legend="Line: the best queue delay for each batch size. Faint dots: the other delays. Ring: the plan. "
+        "A line ends where no delay holds the SLO.",
         paint=lambda figure, narrow: _paint(figure, report),
         wide_height=340,
         narrow_height=340,
@@ -52,36 +53,37 @@ def _size(candidate: Candidate) -> int:
 def _paint(figure: Figure, report: RunReport) -> None:
     axes = figure.add_subplot()
     planned = report.plan.stages[-1]
-    counts = sorted({c.instances for c in report.candidates}, key=lambda count: (count == planned.instances, count))
+    usable = [candidate for candidate in report.candidates if candidate.capacity_rps > 0]
     batch_axis(axes, [_size(candidate) for candidate in report.candidates])
-    for count in counts:
-        of_count = [candidate for candidate in report.candidates if candidate.instances == count]
-        _paint_count(axes, of_count, Ink.PLAN if count == planned.instances else Ink.QUIET)
+    ends = []
+    for count in sorted({c.instances for c in usable}, key=lambda count: (count == planned.instances, count)):
+        ink = Ink.PLAN if count == planned.instances else Ink.QUIET
+        end = _paint_count(axes, [candidate for candidate in usable if candidate.instances == count], ink)
+        ends.append((f"{count} inst.", *end, ink is Ink.PLAN))
     _paint_needed(axes, report.plan.prediction.rate_rps)
     axes.plot(
         [max(planned.max_batch_size, 1)], [report.plan.capacity_rps], marker="o", markersize=16, linestyle="none",
         markerfacecolor="none", markeredgecolor=Ink.PLAN.value, markeredgewidth=2.5,
     )  # fmt: skip
     axes.margins(x=0.1)
-    axes.set_ylim(bottom=0)
+    rate_axis(axes)
+    name_lines(axes, ends)
     axes.set_title("Requests per second one replica takes within the SLO", pad=12)
     axes.set_xlabel("largest batch")
 
 
-def _paint_count(axes: Axes, candidates: Sequence[Candidate], ink: Ink) -> None:
+def _paint_count(axes: Axes, candidates: Sequence[Candidate], ink: Ink) -> tuple[int, float]:
+    """Dots for all candidates and a line through the best of each batch size; where that line ends."""
     best: dict[int, float] = {}
     for candidate in candidates:
         best[_size(candidate)] = max(best.get(_size(candidate), 0.0), candidate.capacity_rps)
-    sizes = sorted(best)
+    line = sorted(best.items())
     axes.plot(
         [_size(c) for c in candidates], [c.capacity_rps for c in candidates], marker="o", markersize=4,
         linestyle="none", color=ink.value, alpha=0.35, markeredgewidth=0,
     )  # fmt: skip
-    axes.plot(sizes, [best[size] for size in sizes], color=ink.value)
-    axes.annotate(
-        f"{candidates[0].instances} inst.", (sizes[-1], best[sizes[-1]]), (8, 0), textcoords="offset points",
-        va="center", color=ink.value, fontsize=11,
-    )  # fmt: skip
+    axes.plot([size for size, _ in line], [capacity_rps for _, capacity_rps in line], color=ink.value)
+    return line[-1]
 
 
 def _paint_needed(axes: Axes, rate_rps: float) -> None:
@@ -105,4 +107,6 @@ def _table(ranked: Sequence[Candidate]) -> Table:
         )
         for candidate in shown
     ]
-    return plain_table(caption, ("Largest batch", "Queue delay", "Instances", "Capacity", "p99 at the planned rate"), rows)
+    return plain_table(
+        caption, ("Largest batch", "Queue delay", "Instances", "Capacity", "p99 at the planned rate"), rows
+    )

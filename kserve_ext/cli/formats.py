@@ -1,0 +1,13 @@
+"""Output formats, apart from what prints them: listing options must not import rich."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """Output formats of every command that shows a result."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"

@@ -1,0 +1,207 @@
+"""plan, explain, render, schema: decisions without a server."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kserve_ext.cli.formats import Format
+from kserve_ext.cli.shared import (
+    REPOSITORY,
+    ManifestArgument,
+    OutputOption,
+    QuietOption,
+    RepositoryOption,
+    manifest_folder,
+    read_services,
+)
+
+if TYPE_CHECKING:
+    from kserve_ext.domain import Plan, Service
+
+PolicyOption = Annotated[
+    str | None,
+    typer.Option("--policy", help="Policy instead of the one annotated: default, an installed name, or module:function."),
+]
+SloOption = Annotated[str | None, typer.Option("--slo-p99", help="p99 instead of the one annotated, e.g. 80ms.")]
+RateOption = Annotated[str | None, typer.Option("--rate", help="Rate instead of the one annotated, e.g. 20..400rps.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("plan")(plan_command)
+    app.command("explain")(explain)
+    app.command("render")(render_command)
+    app.command("schema")(schema)
+
+
+def plan_command(
+    manifests: ManifestArgument,
+    repository: RepositoryOption = REPOSITORY,
+    policy: PolicyOption = None,
+    slo_p99: SloOption = None,
+    rate: RateOption = None,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Decide batching, instances, concurrency, replicas and scaling for each service, with the reason for each.
+
+    Example:  kserve-ext plan manifests/examples/emulated.yaml -o json
+    """
+    from kserve_ext.cli import output as show
+
+    services = [override(service, policy, slo_p99, rate) for service in read_services(manifests)]
+    plans = [decide(service, repository) for service in services]
+    if output is not Format.TABLE:
+        show.emit(plans if len(plans) > 1 else plans[0], output)
+        return
+    for decided in plans:
+        _show_plan(decided, quiet)
+
+
+def explain(
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="InferenceService file, or - for standard input.")],
+    field: Annotated[
+        str | None, typer.Argument(metavar="[FIELD]", help="Field of the plan, or a part of its name.")
+    ] = None,
+    repository: RepositoryOption = REPOSITORY,
+    policy: PolicyOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Tell where a number of the plan came from.
+
+    Example:  kserve-ext explain manifests/examples/emulated.yaml concurrency_limit
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.errors import InputError, Problem
+    from kserve_ext.policy.check import decided_fields
+
+    found = []
+    plans = [decide(override(service, policy, None, None), repository) for service in read_services([manifest])]
+    for decided in plans:
+        for reason in (*decided.reasons, *decided.warnings):
+            if field is None or field.replace("-", "_").lower() in reason.field.lower():
+                found.append({"service": decided.service, "field": reason.field, "value": value_at(decided, reason.field),
+                              "code": reason.code, "text": reason.text, "numbers": reason.numbers})  # fmt: skip
+    if not found:
+        allowed = ", ".join(decided_fields(plans[0]))
+        raise InputError(Problem(field=field or "", what="the plan has no such field", allowed=allowed))
+    if output is not Format.TABLE:
+        show.emit(found, output)
+        return
+    for entry in found:
+        show.say(f"{entry['field']} = {entry['value']}", style="bold")
+        show.say(f"  {entry['text']}")
+        if entry["numbers"]:
+            show.say("  " + ", ".join(f"{name} {number:.4g}" for name, number in entry["numbers"].items()), style="dim")
+
+
+def render_command(
+    manifests: ManifestArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; one folder per service.")] = None,
+    repository: RepositoryOption = REPOSITORY,
+    policy: PolicyOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the planned InferenceService, ServingRuntime, config.pbtxt and kustomization.
+
+    Without --out the manifests go to standard output, ready for `kubectl apply -f -`.
+
+    Example:  kserve-ext render manifests/examples/emulated.yaml --out out/rendered
+    """
+    from kserve_ext.bundles import bundle_for, manifests_text, write_bundle
+    from kserve_ext.cli import output as show
+
+    for service in read_services(manifests):
+        service = override(service, policy, None, None)
+        decided = decide(service, repository)
+        bundle = bundle_for(service, decided, repository)
+        for warning in (*decided.warnings, *bundle.notes):
+            show.note(f"warning: {warning.field}: {warning.text}", quiet=quiet)
+        if out is None:
+            sys.stdout.write(manifests_text(bundle))
+            continue
+        for path in write_bundle(bundle, out / service.intent.name):
+            show.note(f"wrote {path}", quiet=quiet)
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", help="File to write to instead of standard output.")] = None,
+) -> None:
+    """Print a JSON Schema of an annotated InferenceService, for editors.
+
+    Example:  kserve-ext schema --out out/intent.schema.json
+    """
+    from kserve_ext.files import write_text
+    from kserve_ext.intent.schema import intent_schema_text
+
+    text = intent_schema_text()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+
+
+def override(service: Service, policy: str | None, slo_p99: str | None, rate: str | None) -> Service:
+    """The service with intent fields replaced by what the command line says. Raises InputError."""
+    from kserve_ext.cli.shared import option
+    from kserve_ext.domain import RateRange
+    from kserve_ext.units import parse_duration_s, parse_rate_rps
+
+    intent = service.intent
+    if slo_p99 is not None:
+        intent = replace(intent, slo=replace(intent.slo, p99_s=option("--slo-p99", slo_p99, parse_duration_s)))
+    if rate is not None:
+        low_rps, high_rps = option("--rate", rate, parse_rate_rps)
+        intent = replace(intent, rate=RateRange(low_rps=low_rps, high_rps=high_rps))
+    if policy is not None:
+        intent = replace(intent, policy=policy)
+    return replace(service, intent=intent)
+
+
+def decide(service: Service, repository: Path) -> Plan:
+    """The plan of one service with the profiles that its model has."""
+    from kserve_ext.library import profiles_for
+    from kserve_ext.plugins import plan_with
+    from kserve_ext.policy import PlanRequest
+
+    profiles = profiles_for(repository, service.intent, beside=manifest_folder(service))
+    return plan_with(PlanRequest(intent=service.intent, profiles=profiles))
+
+
+def value_at(plan: Plan, path: str) -> object:
+    """The value of a plan's field by its path, e.g. `stages[0].instances`."""
+    found: object = plan
+    for part in path.replace("[", ".").replace("]", "").split("."):
+        found = found[int(part)] if isinstance(found, tuple) else getattr(found, part)
+    return found
+
+
+def _show_plan(decided: Plan, quiet: bool) -> None:
+    from kserve_ext.cli import output as show
+    from kserve_ext.units import format_duration
+
+    seen = decided.prediction
+    show.say(f"{decided.namespace}/{decided.service}: {decided.model} on {decided.hardware}", style="bold")
+    show.say(
+        f"one replica carries {decided.capacity_rps:.4g} rps within {format_duration(decided.slo.p99_s)} "
+        f"({decided.margin:.0%} kept free); at {seen.rate_rps:.4g} rps: p50 {format_duration(seen.p50_s)}, "
+        f"p99 {format_duration(seen.p99_s)}, mean batch {seen.mean_batch:.3g}"
+    )
+    rows = [(reason.field, shown(value_at(decided, reason.field)), "" if quiet else reason.text) for reason in decided.reasons]
+    show.table(("field", "value", "why"), rows)
+    for warning in decided.warnings:
+        show.say(f"warning: {warning.field}: {warning.text}", style="yellow")
+
+
+def shown(value: object) -> str:
+    """A field's value as a table shows it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {count}" for name, count in value.items())
+    return str(value)

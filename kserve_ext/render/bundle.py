@@ -1,0 +1,118 @@
+"""A service, its plan and its models' config.pbtxt texts in; every file of the deployment out, as text by path."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from kserve_ext.domain import Plan, Reason, Service
+from kserve_ext.errors import ModelError, Problem
+from kserve_ext.render.inferenceservice import names_our_runtime, render_inferenceservice
+from kserve_ext.render.pbtxt import format_config, parse_config
+from kserve_ext.render.planned import notes, planned_config, planned_ensemble
+from kserve_ext.render.runtime import IMAGE, mode_of, render_runtime
+from kserve_ext.render.text import to_yaml as to_yaml
+
+if TYPE_CHECKING:
+    from kserve_ext.render.pbtxt import ModelConfig
+
+MODEL_REPOSITORY = "model_repo"  # folder of the bundle to be copied over the repository that storageUri names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Text by path, relative to the folder it is written to; `notes` say what of the user's configs was left out."""
+
+    files: Mapping[str, str]
+    notes: tuple[Reason, ...] = ()
+
+
+def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: str = IMAGE) -> Bundle:
+    """All files of one service. `configs` holds config.pbtxt by model: each stage, and the ensemble over them.
+
+    Raises ManifestError or ModelError for what cannot be rendered.
+    """
+    manifest = render_inferenceservice(service, plan)
+    bases = {name: parse_config(text, f"{name}/config.pbtxt") for name, text in configs.items()}
+    _check_names(plan, bases)
+    left_out = tuple(note for stage in plan.stages for note in notes(bases[stage.model], stage))
+    namespace = service.manifest.get("metadata", {}).get("namespace")
+    objects = {"inferenceservice.yaml": manifest, "plan.yaml": render_plan(plan, left_out, namespace)}
+    if names_our_runtime(manifest, plan):
+        runtime = render_runtime(plan, mode=mode_of(manifest), namespace=namespace, image=image)
+        objects = {"servingruntime.yaml": runtime, **objects}
+    objects["kustomization.yaml"] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": list(objects),
+    }
+    files = {path: to_yaml(each) for path, each in objects.items()} | _model_repository(plan, bases)
+    return Bundle(files=files, notes=left_out)
+
+
+def render_plan(plan: Plan, left_out: tuple[Reason, ...] = (), namespace: str | None = None) -> dict[str, Any]:
+    """The ConfigMap NAME-plan: the plan's values, and the reason for each in words."""
+    metadata = {"name": f"{plan.service}-plan"} | ({"namespace": namespace} if namespace else {})
+    values = _values(dataclasses.replace(plan, reasons=(), warnings=()))
+    data = {
+        "plan.yaml": to_yaml({key: value for key, value in values.items() if key not in ("reasons", "warnings")}),
+        "reasons.txt": _in_words(plan.reasons),
+    }
+    if plan.warnings or left_out:
+        data["warnings.txt"] = _in_words(plan.warnings + left_out)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _model_repository(plan: Plan, bases: Mapping[str, ModelConfig]) -> dict[str, str]:
+    """Each model's config twice: as the one a server finds by itself, and as the one it is told to take by hardware."""
+    accelerators = sum(plan.resources.accelerators.values())
+    planned = {
+        stage.model: planned_config(bases[stage.model], stage, accelerators=accelerators) for stage in plan.stages
+    }
+    if plan.model not in planned:
+        planned[plan.model] = planned_ensemble(bases[plan.model], plan.stages)
+    files = {}
+    for model, config in planned.items():
+        for path in ("config.pbtxt", f"configs/{plan.hardware}.pbtxt"):
+            files[f"{MODEL_REPOSITORY}/{model}/{path}"] = format_config(config)
+    return files
+
+
+def _check_names(plan: Plan, bases: Mapping[str, ModelConfig]) -> None:
+    needed = dict.fromkeys([*(stage.model for stage in plan.stages), plan.model])
+    problems = [
+        Problem(file=f"{name}/config.pbtxt", what="missing", allowed="a config for each model of the plan")
+        for name in needed
+        if name not in bases
+    ]
+    problems += [
+        Problem(
+            file=f"{folder}/config.pbtxt",
+            field="name",
+            what="not the name of the model's folder, which Triton refuses",
+            found=config.name,
+            allowed=folder,
+        )
+        for folder, config in bases.items()
+        if config.name not in ("", folder)
+    ]
+    if problems:
+        raise ModelError(*problems)
+
+
+def _in_words(reasons: tuple[Reason, ...]) -> str:
+    return "".join(f"{reason.field}: {reason.text} [{reason.code}]\n" for reason in reasons)
+
+
+def _values(value: Any) -> Any:
+    """Dataclasses, enums and tuples as what YAML knows."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _values(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _values(inner) for key, inner in value.items()}
+    return [_values(inner) for inner in value] if isinstance(value, tuple) else value

@@ -1,0 +1,219 @@
+"""Our Triton ServingRuntime: one sized for a plan, or one for the whole cluster that any InferenceService may name.
+
+The image, ports, probes, flags and security of the container. A plan's resources stand on the InferenceService.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from kserve_ext.domain import Plan, Protocol
+from kserve_ext.errors import ManifestError, Problem
+from kserve_ext.units import format_mebibytes
+
+IMAGE = "nvcr.io/nvidia/tritonserver:25.08-py3"
+CLUSTER_RUNTIME = "kserve-ext-triton"
+MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+
+HTTP_PORT, GRPC_PORT, METRICS_PORT = 8080, 9000, 8002
+PROTOCOL_VERSION = {Protocol.REST: "v2", Protocol.GRPC: "grpc-v2"}
+
+_UID = 1000  # triton-server in NVIDIA's image
+_DEFAULT_EXIT_S = 30.0  # Triton's own exit timeout
+_QUIET_S = 30.0  # queue-proxy's wait before a pod drains, inside the grace period (Knative drainSleepDuration)
+_PRE_STOP_S = 5.0  # Standard mode: time for the endpoints to forget the pod before Triton refuses connections
+_STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds
+_MARGIN_S = 5.0  # between Triton's exit and the kill
+_LOAD_LIMIT_S = 600  # Knative's progress-deadline: a model may take this long to load
+
+_CLUSTER_TIMEOUT_S = 300.0  # Knative's default revision timeout
+_CLUSTER_RESOURCES = {"cpu": "1", "memory": "2Gi"}  # what KServe's own Triton runtime has
+_CLUSTER_SHM_BYTES = 2.0**29
+_FORMATS = ("triton", "onnx", "tensorrt", "pytorch", "openvino", "python")
+
+
+class Mode(StrEnum):
+    """How KServe runs the service. Knative takes one port for each container; Standard takes all of them."""
+
+    KNATIVE = "Knative"
+    STANDARD = "Standard"
+
+
+_MODE_NAMES = {
+    "Knative": Mode.KNATIVE, "Serverless": Mode.KNATIVE,
+    "Standard": Mode.STANDARD, "RawDeployment": Mode.STANDARD,
+}  # fmt: skip
+
+
+CLUSTER_RUNTIMES = {
+    CLUSTER_RUNTIME: (Protocol.REST, Mode.KNATIVE),
+    f"{CLUSTER_RUNTIME}-grpc": (Protocol.GRPC, Mode.KNATIVE),
+    f"{CLUSTER_RUNTIME}-standard": (Protocol.REST, Mode.STANDARD),  # both protocols
+}
+
+
+def mode_of(manifest: Mapping[str, Any], source: str = "") -> Mode:
+    """The deployment mode an InferenceService asks for; Knative where it asks for none. Raises ManifestError."""
+    written = (manifest.get("metadata", {}).get("annotations") or {}).get(MODE_ANNOTATION, Mode.KNATIVE.value)
+    mode = _MODE_NAMES.get(written)
+    if mode is None:
+        field = f"metadata.annotations[{MODE_ANNOTATION}]"
+        allowed = ", ".join(_MODE_NAMES)
+        raise ManifestError(
+            Problem(file=source, field=field, what="not a mode that is planned", found=str(written), allowed=allowed)
+        )
+    return mode
+
+
+def runtime_name(plan: Plan) -> str:
+    """The name of the plan's own ServingRuntime, which `render_runtime` makes and the InferenceService names."""
+    return f"{plan.service}-triton"
+
+
+def render_runtime(
+    plan: Plan, *, mode: Mode = Mode.KNATIVE, namespace: str | None = None, image: str = IMAGE
+) -> dict[str, Any]:
+    """The ServingRuntime of one plan: shared memory, threads and exit time are the plan's."""
+    metadata = {"name": runtime_name(plan)} | ({"namespace": namespace} if namespace else {})
+    spec = _spec(
+        protocol=plan.protocol,
+        mode=mode,
+        image=image,
+        shm_bytes=plan.resources.shm_bytes,
+        threads=max(stage.threads for stage in plan.stages),
+        exit_s=_exit_timeout_s(mode, plan.timeout_s),
+    )
+    return _object("ServingRuntime", metadata, spec)
+
+
+def render_cluster_runtimes(*, image: str = IMAGE) -> tuple[dict[str, Any], ...]:
+    """ClusterServingRuntimes for services without a plan, one for each row of CLUSTER_RUNTIMES."""
+    return tuple(_cluster_runtime(name, protocol, mode, image) for name, (protocol, mode) in CLUSTER_RUNTIMES.items())
+
+
+def _cluster_runtime(name: str, protocol: Protocol, mode: Mode, image: str) -> dict[str, Any]:
+    """One runtime for services without a plan: a core and a thread unless the service says otherwise."""
+    spec = _spec(
+        protocol=protocol,
+        mode=mode,
+        image=image,
+        shm_bytes=_CLUSTER_SHM_BYTES,
+        threads=1,
+        exit_s=_exit_timeout_s(mode, _CLUSTER_TIMEOUT_S),
+    )
+    (container,) = spec["containers"]
+    container["resources"] = {"requests": dict(_CLUSTER_RESOURCES), "limits": dict(_CLUSTER_RESOURCES)}
+    return _object("ClusterServingRuntime", {"name": name}, spec)
+
+
+def _object(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "serving.kserve.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _spec(*, protocol: Protocol, mode: Mode, image: str, shm_bytes: float, threads: int, exit_s: int) -> dict[str, Any]:
+    """The spec of a runtime.
+
+    No format is auto-selected: a service names its runtime, so installing this one changes no other service. No
+    `serving.kserve.io/server-type: tritonserver` either: for it KServe adds `--model-control-mode=explicit` without a
+    model to load where storageUri is absent.
+    """
+    served = tuple(Protocol) if mode is Mode.STANDARD else (protocol,)
+    return {
+        "annotations": {  # end up on the pods
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(METRICS_PORT),
+            "prometheus.io/path": "/metrics",
+            "prometheus.kserve.io/port": str(METRICS_PORT),
+            "prometheus.kserve.io/path": "/metrics",
+        },
+        "supportedModelFormats": [{"name": name, "autoSelect": False} for name in _FORMATS],
+        "protocolVersions": [PROTOCOL_VERSION[one] for one in served],
+        "containers": [_container(protocol, mode, image, threads, exit_s)],
+        "volumes": [
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": format_mebibytes(shm_bytes)}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(protocol: Protocol, mode: Mode, image: str, threads: int, exit_s: int) -> dict[str, Any]:
+    container = {
+        "name": "kserve-container",
+        "image": image,
+        "args": _args(exit_s),
+        "env": [
+            # Libraries that start a thread for each core of the node, not for each core of the limit.
+            {"name": "OMP_NUM_THREADS", "value": str(threads)},
+            {"name": "RAYON_NUM_THREADS", "value": str(threads)},
+        ],
+        "ports": _ports(protocol, mode),
+        **_probes(protocol, mode),
+        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _UID,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    if mode is Mode.STANDARD:  # Knative has a hook of its own, which waits for queue-proxy, and refuses another
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": round(_PRE_STOP_S)}}}
+    return container
+
+
+def _args(exit_s: int) -> list[str]:
+    return [
+        "tritonserver",
+        "--model-repository=/mnt/models",
+        f"--http-port={HTTP_PORT}",
+        f"--grpc-port={GRPC_PORT}",
+        f"--metrics-port={METRICS_PORT}",
+        f"--exit-timeout-secs={exit_s}",
+        # What was planned is what runs: Triton would complete an ONNX model to batch 4 with dynamic batching.
+        "--disable-auto-complete-config",
+    ]
+
+
+def _exit_timeout_s(mode: Mode, timeout_s: float) -> int:
+    """Seconds Triton may take to end: inside what the pod's grace period leaves, so that it is never killed.
+
+    Knative's grace period is the revision's timeout, and queue-proxy's quiet time runs inside it.
+    """
+    left = timeout_s - _QUIET_S if mode is Mode.KNATIVE else _STANDARD_GRACE_S - _PRE_STOP_S
+    return int(max(1.0, min(_DEFAULT_EXIT_S, left - _MARGIN_S)))
+
+
+def _ports(protocol: Protocol, mode: Mode) -> list[dict[str, Any]]:
+    """The ports declared: one in Knative, named as Knative wants it; in Standard the service's own protocol first."""
+    ports = {
+        Protocol.REST: {"name": "http1", "containerPort": HTTP_PORT, "protocol": "TCP"},
+        Protocol.GRPC: {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
+    }
+    if mode is Mode.KNATIVE:
+        return [ports[protocol]]
+    first = ports.pop(protocol)  # KServe's port 80 leads to the first
+    return [first, *ports.values(), {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}]
+
+
+def _probes(protocol: Protocol, mode: Mode) -> dict[str, Any]:
+    """Ready when every model is; alive when the server answers.
+
+    Triton opens its ports only when its models are loaded, so liveness must not speak before that. In Standard mode a
+    startup probe holds it back. In Knative mode a startup probe would switch the activator's own fast probing off, so
+    liveness waits as long as a revision may take to start; it is sent to the container's only port, whatever port it
+    names, so a gRPC service is asked over gRPC. No period on readiness is Knative's probing every 50 ms.
+    """
+    ready = {"httpGet": {"path": "/v2/health/ready", "port": HTTP_PORT}}
+    live: dict[str, Any] = {"httpGet": {"path": "/v2/health/live", "port": HTTP_PORT}}
+    if mode is Mode.STANDARD:
+        startup = live | {"periodSeconds": 2, "failureThreshold": _LOAD_LIMIT_S // 2}
+        pace = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
+        return {"startupProbe": startup, "readinessProbe": ready | pace, "livenessProbe": live | pace}
+    if protocol is Protocol.GRPC:
+        live = {"grpc": {"port": GRPC_PORT}}
+    late = {"initialDelaySeconds": _LOAD_LIMIT_S, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
+    return {"readinessProbe": ready, "livenessProbe": live | late}
