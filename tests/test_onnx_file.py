@@ -115,6 +115,12 @@ def test_a_damaged_byte_is_read_or_refused_and_never_a_traceback(tmp_path: Path,
     assert found.outputs
 
 
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    content = model().SerializeToString().replace(b"batch", b"b\xfftch").replace(b"\x0a\x01y", b"\x0a\x01\xff")
+    (tmp_path / "model.onnx").write_bytes(content)
+    assert problem_of(tmp_path / "model.onnx") == "a name that is not UTF-8; found b'\\xff'"
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "cannot be read" in problem_of(tmp_path / "none.onnx")
     assert "cannot be read" in problem_of(tmp_path)

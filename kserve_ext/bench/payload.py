@@ -6,7 +6,7 @@ A sample is a request of one row. Faults name the file and the field. No files a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -143,24 +143,27 @@ def _random_tensor(spec: TensorSpec, batched: bool, rng: np.random.Generator) ->
 def stack(samples: Sequence[Sample], batch: int) -> tuple[Sample, ...]:
     """Requests of `batch` rows that together use every sample; samples are repeated where they run short.
 
-    Raises InputError when a sample is not one row, or when rows differ in shape.
+    Only samples of equal inputs and shapes share a request, as in the server's own batches. Raises InputError when a
+    sample is not one row.
     """
     _check_rows(samples)
-    if batch == 1:
-        return tuple(samples)
-    _check_alike(samples)
+    alike: dict[tuple[tuple[str, str, tuple[int, ...]], ...], list[Sample]] = {}
+    for sample in samples:
+        alike.setdefault(tuple((t.name, t.datatype, t.shape) for t in sample.inputs), []).append(sample)
+    return tuple(request for group in alike.values() for request in _stack_alike(group, batch))
+
+
+def _stack_alike(samples: Sequence[Sample], batch: int) -> Iterator[Sample]:
     requests = -(-len(samples) // batch)
     rows = list(islice(cycle(samples), requests * batch))
-    return tuple(_merged(rows[i * batch : (i + 1) * batch]) for i in range(requests))
-
-
-def _merged(rows: Sequence[Sample]) -> Sample:
-    columns = zip(*(row.inputs for row in rows), strict=True)
-    return Sample(
-        inputs=tuple(
-            Tensor(name=c[0].name, datatype=c[0].datatype, data=np.concatenate([t.data for t in c])) for c in columns
+    for i in range(requests):
+        columns = zip(*(row.inputs for row in rows[i * batch : (i + 1) * batch]), strict=True)
+        yield Sample(
+            inputs=tuple(
+                Tensor(name=column[0].name, datatype=column[0].datatype, data=np.concatenate([t.data for t in column]))
+                for column in columns
+            )
         )
-    )
 
 
 def _check_rows(samples: Sequence[Sample]) -> None:
@@ -169,11 +172,3 @@ def _check_rows(samples: Sequence[Sample]) -> None:
             if not tensor.shape or tensor.shape[0] != 1:
                 what = f"sample {i} is not one row: the first dimension of every input is the batch"
                 raise InputError(Problem(what=what, field=f"input {tensor.name}", found=f"shape {list(tensor.shape)}"))
-
-
-def _check_alike(samples: Sequence[Sample]) -> None:
-    first, *others = ([(t.name, t.datatype, t.shape) for t in sample.inputs] for sample in samples)
-    for i, other in enumerate(others, start=1):
-        if other != first:
-            what = f"sample {i} differs from sample 0 in its inputs or shapes: they cannot be rows of one batch"
-            raise InputError(Problem(what=what, found=str(other), allowed=str(first)))

@@ -23,7 +23,7 @@ from kserve_ext.policy.shape import instance_counts
 
 _QUEUE_FULL = 11  # queue-proxy lets 10 x the limit wait beside the limit itself, the next request gets 503
 _MAX_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, config-defaults
-_LEAST_TIMEOUT_S = 5
+_DRAIN_QUIET_S = 30  # queue-proxy keeps a stopping pod that long, inside its grace period, which is the time-out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +165,14 @@ def _timeout(
         return intent.pins.timeout_s, explanations.set_by_user("timeout_s", intent.pins.timeout_s)
     drain_s = _QUEUE_FULL * max(1, concurrency_limit) / chosen.saturated_rps
     waking_s = 2 * start_s if min_replicas == 0 else 0.0
-    wanted_s = max(_LEAST_TIMEOUT_S, math.ceil(intent.slo.p99_s + drain_s + waking_s))
-    text = f"the SLO + {drain_s:.3g} s to work off a full queue ({_QUEUE_FULL} x the concurrency limit)"
+    wanted_s = math.ceil(_DRAIN_QUIET_S + intent.slo.p99_s + drain_s + waking_s)
+    text = (
+        f"{_DRAIN_QUIET_S} s that a stopping pod stays up for late requests + the SLO + {drain_s:.3g} s to work off a full "
+        f"queue ({_QUEUE_FULL} x the concurrency limit)"
+    )
     if waking_s:
         text += f" + {waking_s:.3g} s, twice a cold start, for requests that wake it from zero"
-    text += "; it is also how long a replica may take to drain, so not longer"
+    text += "; it is also the grace period of its pods, so not longer"
     numbers = {"queue_drain_s": drain_s, "waking_s": waking_s, "slo_p99_s": intent.slo.p99_s}
     if wanted_s > _MAX_TIMEOUT_S:
         text += f"; Knative allows at most {_MAX_TIMEOUT_S} s"

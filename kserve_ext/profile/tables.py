@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from kserve_ext.domain import Profile, Quantiles, ServicePoint, StageProfile
 from kserve_ext.errors import Problem, ProfileError
 
 _UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+_Row = Mapping[str | None, Any]  # cells by column; cells beyond the header under None, missing ones are None
 _PLAIN = ("batch", "instances", "count", "memory_bytes")
 
 
@@ -25,25 +28,27 @@ def import_csv(text: str, file: str, *, model: str, hardware: str, overhead_s: f
     A table says nothing of the request's path and the model's start: `overhead_s` (client, network, front end) and
     `load_s` are the caller's. Raises ProfileError with the line of every fault.
     """
-    reader = csv.DictReader(io.StringIO(text))
-    unit = _unit(tuple(reader.fieldnames or ()), file)
-    points: list[ServicePoint] = []
+    columns, rows = _read(text, file)
+    unit = _unit(columns, file)
+    points: dict[tuple[int, int], ServicePoint] = {}
     problems: list[Problem] = []
     memory_bytes = 0.0
-    for row in reader:
+    for line, row in rows:
         try:
-            points.append(_point(row, unit))
-            memory_bytes = max(memory_bytes, float(row.get("memory_bytes") or 0))
+            point = _point(row, unit)
+            if points.setdefault((point.instances, point.batch), point) is not point:
+                raise ValueError(f"batch {point.batch} with {point.instances} instances stands in the table twice")
+            memory_bytes = max(memory_bytes, _number(row, "memory_bytes") if row.get("memory_bytes") else 0.0)
         except ValueError as error:
-            problems.append(Problem(file=file, line=reader.line_num, what=str(error)))
-    if not points and not problems:
+            problems.append(Problem(file=file, line=line, what=str(error)))
+    if not rows:
         problems.append(Problem(file=file, what="no rows", allowed="a header line and at least one row"))
     if problems:
         raise ProfileError(*problems)
     stage = StageProfile(
         model=model,
-        max_batch=max(point.batch for point in points),
-        points=tuple(sorted(points, key=lambda point: (point.instances, point.batch))),
+        max_batch=max(batch for _, batch in points),
+        points=tuple(points[key] for key in sorted(points)),
         memory_loaded_bytes=memory_bytes,
         memory_peak_bytes=memory_bytes,
     )
@@ -60,6 +65,15 @@ def import_csv(text: str, file: str, *, model: str, hardware: str, overhead_s: f
         versions={},
         measured_at="",
     )
+
+
+def _read(text: str, file: str) -> tuple[tuple[str, ...], list[tuple[int, _Row]]]:
+    """The columns, and every row with its line. A byte order mark, as spreadsheets write it, is skipped."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=None), skipinitialspace=True)
+    try:
+        return tuple(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ProfileError(Problem(file=file, line=reader.line_num, what=f"not CSV: {error}")) from error
 
 
 def _unit(columns: tuple[str, ...], file: str) -> str:
@@ -81,8 +95,11 @@ def _unit(columns: tuple[str, ...], file: str) -> str:
     return unit
 
 
-def _point(row: Mapping[str, str | None], unit: str) -> ServicePoint:
-    batch, instances, count = (_whole(row, name) for name in ("batch", "instances", "count"))
+def _point(row: _Row, unit: str) -> ServicePoint:
+    if None in row:
+        raise ValueError(f"more cells than columns: {', '.join(row[None] or ())}")
+    batch = _whole(row, "batch", "")
+    instances, count = (_whole(row, name, "1") for name in ("instances", "count"))
     mean_s = _seconds(row, f"latency_{unit}", unit)
     given = {p: _seconds(row, f"{name}_{unit}", unit) for name, p in _QUANTILES.items() if row.get(f"{name}_{unit}")}
     quantiles = given or {0.5: mean_s}
@@ -99,19 +116,23 @@ def _point(row: Mapping[str, str | None], unit: str) -> ServicePoint:
     )
 
 
-def _whole(row: Mapping[str, str | None], name: str) -> int:
-    text = row.get(name) or "1"
+def _whole(row: _Row, name: str, default: str) -> int:
+    text = row.get(name) or default
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{name}: a whole number of at least 1 is needed, found {text!r}")
     return int(text)
 
 
-def _seconds(row: Mapping[str, str | None], name: str, unit: str) -> float:
+def _seconds(row: _Row, name: str, unit: str) -> float:
+    return _number(row, name) * _UNIT_S[unit]
+
+
+def _number(row: _Row, name: str) -> float:
     text = row.get(name) or ""
     try:
-        value = float(text) * _UNIT_S[unit]
+        value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
+        value = math.nan
+    if not 0 < value < math.inf:
         raise ValueError(f"{name}: a number above zero is needed, found {text!r}")
     return value

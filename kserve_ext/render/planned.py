@@ -43,9 +43,9 @@ def planned_config(base: ModelConfig, stage: StagePlan, *, accelerators: int = 0
 
 
 def planned_ensemble(base: ModelConfig, stages: Sequence[StagePlan]) -> ModelConfig:
-    """The production config of an ensemble: Triton wants its batch size no larger than that of any step."""
-    smallest = min(stage.max_batch_size for stage in stages)
-    batch = smallest if base.max_batch_size else 0
+    """The production config of an ensemble: Triton refuses a batch size above that of a step, unless the step has 0."""
+    limits = [stage.max_batch_size for stage in stages if stage.max_batch_size]
+    batch = min(limits, default=base.max_batch_size) if base.max_batch_size else 0
     return with_batching(base, max_batch_size=batch, max_queue_delay_s=None, instances=1)
 
 
@@ -83,7 +83,6 @@ def _spread(config: ModelConfig, accelerators: int) -> None:
     """One group for each accelerator: Triton takes `count` per GPU, the plan means all instances of the replica."""
     total, first = config.instance_group[0].count, type(config.instance_group[0])()
     first.CopyFrom(config.instance_group[0])
-    first.ClearField("name")  # two groups of one name are refused
     del config.instance_group[:]
     for index in range(min(accelerators, total)):
         group = config.instance_group.add()

@@ -6,15 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kserve_ext.domain import Measurement, Plan, Profile, Service, StagePlan
+import numpy as np
+
+from kserve_ext.domain import Measurement, Plan, Profile, Quantiles, Service, StagePlan
 from kserve_ext.policy import Settings
 from kserve_ext.policy.batching import Candidate as Considered
 from kserve_ext.policy.batching import search
 from kserve_ext.policy.replica import Replica, build_replica, predict
 from kserve_ext.profile.fit import fit
 from kserve_ext.report.content import Candidate, Command, LatencyRow, LoadRow, RunReport
+from kserve_ext.simulate.law import spread
 
-_LOAD_SHARES = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)  # of the capacity
+_LOAD_SHARES = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 1.0, 1.03)  # of where it saturates
 
 
 def assemble(
@@ -25,7 +28,9 @@ def assemble(
     measured: Mapping[str, Measurement],
     untuned: Measurement | None,
     held: bool,
+    uncertain: bool = False,
     verdict: str,
+    attainment: Mapping[str, float] | None = None,
     commands: tuple[Command, ...],
     generated_by: str,
     settings: Settings | None = None,
@@ -42,10 +47,12 @@ def assemble(
         measured=measured,
         untuned=untuned,
         held=held,
+        uncertain=uncertain,
         verdict=verdict,
+        attainment=attainment or {},
         latency_curve=latency_rows(profile),
         load_curve=load_rows(replica, plan.stages, plan.capacity_rps, settings),
-        untuned_load_curve=load_rows(replica, bare, plan.capacity_rps, settings),
+        untuned_load_curve=load_rows(replica, bare, replica.saturated_rps(bare), settings),
         candidates=_candidates(replica, plan, settings),
         commands=commands,
         generated_by=generated_by,
@@ -55,11 +62,16 @@ def assemble(
 def latency_rows(profile: Profile) -> tuple[LatencyRow, ...]:
     """The fitted service times of every stage, by busy instances and batch size."""
     return tuple(
-        LatencyRow(batch, curve.instances, mean_s, shape.values[-1], index)
+        LatencyRow(batch, curve.instances, mean_s, _p99_s(shape, mean_s), index)
         for index, stage in enumerate(profile.stages)
         for curve in fit(stage)
         for batch, mean_s, shape in zip(curve.batches, curve.means_s, curve.shapes, strict=True)
     )
+
+
+def _p99_s(shape: Quantiles, mean_s: float) -> float:
+    """p99 of the law the simulator draws from: the measured shape around the fitted mean."""
+    return float(np.quantile(spread(shape.probabilities, shape.values, mean_s), 0.99))
 
 
 def load_rows(

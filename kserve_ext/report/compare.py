@@ -54,24 +54,26 @@ def comparison(report: RunReport) -> Table:
         _row(report, "Throughput", "throughput_rps", wording.rate),
         _row(report, "Mean batch", "mean_batch", _batch),
         _row(report, "Offered", "rate_rps", wording.rate, notes=False),
-        _measured_row(report, "Within the SLO", lambda run: Cell(text=attainment(run, report.plan.slo))),
-        _measured_row(report, "Answered", lambda run: _answered(run, report.plan.slo)),
-        _measured_row(report, "Requests", lambda run: Cell(text=wording.number(run.sent))),
-        _measured_row(report, "Sent late, p99", lambda run: Cell(text=wording.duration(run.late_send_p99_s))),
+        _measured_row(report, "Within the SLO", lambda key, run: _attained(report, key, run)),
+        _measured_row(report, "Answered", lambda key, run: _answered(run, report.plan.slo)),
+        _measured_row(report, "Requests", lambda key, run: Cell(text=wording.number(run.sent))),
+        _measured_row(report, "Sent late, p99", lambda key, run: Cell(text=wording.duration(run.late_send_p99_s))),
     ]
     head += ("Untuned",) if report.untuned else ()
     return Table(caption="Predicted, measured and untuned at the same load", head=head, rows=tuple(rows))
 
 
+def _attained(report: RunReport, key: str, run: Measurement) -> Cell:
+    counted = report.attainment.get(key)
+    return Cell(text=attainment(run, report.plan.slo) if counted is None else wording.percent(counted))
+
+
 def attainment(run: Measurement, slo: Slo) -> str:
-    """What three quantiles tell about the share of requests within the SLO; a request not answered counts as late."""
-    answered = answered_share(run)
-    if not answered:
-        return wording.percent(0)
+    """What three quantiles tell about the share of requests within the SLO; a failed request counts as late in them."""
     for value_s, share in ((run.p99_s, 0.99), (run.p95_s, 0.95), (run.p50_s, 0.5)):
-        if value_s <= slo.p99_s:
-            return f"≥ {wording.percent(share * answered)}"
-    return f"< {wording.percent(0.5 * answered)}"
+        if run.succeeded and value_s <= slo.p99_s:
+            return f"≥ {wording.percent(share)}"
+    return f"< {wording.percent(0.5)}"
 
 
 def _answered(run: Measurement, slo: Slo) -> Cell:
@@ -112,6 +114,6 @@ def _value(source: Prediction | Measurement, name: str) -> float:
     return math.nan if no_latency else float(getattr(source, name))
 
 
-def _measured_row(report: RunReport, head: str, cell: Callable[[Measurement], Cell]) -> tuple[Cell, ...]:
-    runs = [*report.measured.values(), *([report.untuned] if report.untuned else [])]
-    return (Cell(text=head), Cell(text=""), *(cell(run) for run in runs))
+def _measured_row(report: RunReport, head: str, cell: Callable[[str, Measurement], Cell]) -> tuple[Cell, ...]:
+    runs = {**report.measured, **({"untuned": report.untuned} if report.untuned else {})}
+    return (Cell(text=head), Cell(text=""), *(cell(key, run) for key, run in runs.items()))

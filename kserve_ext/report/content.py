@@ -6,7 +6,7 @@ Latencies of a load are what the client sees, in seconds; an infinite one is a l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kserve_ext.domain import Intent, Measurement, Plan, Profile
@@ -59,7 +59,9 @@ class RunReport:
     measured: Mapping[str, Measurement]  # by protocol: "http", "grpc"
     untuned: Measurement | None = None  # the same load on no batching, one instance
     held: bool
+    uncertain: bool = False  # the run cannot tell whether the SLO held: a late generator, too few requests
     verdict: str  # one sentence
+    attainment: Mapping[str, float] = field(default_factory=dict)  # by protocol and "untuned", where it was counted
     latency_curve: tuple[LatencyRow, ...] = ()
     load_curve: tuple[LoadRow, ...] = ()  # one replica of the plan
     untuned_load_curve: tuple[LoadRow, ...] = ()  # one replica, no batching, one instance

@@ -23,6 +23,8 @@ def duration(seconds: float) -> str:
     if seconds == 0:
         return "0"
     rounded = float(f"{seconds:.3g}")  # first, so that 999.9 ms is 1 s
+    if rounded >= 1000:
+        return f"{rounded:,.0f}{NARROW_SPACE}s"
     return _NUMBER_UNIT.sub(NARROW_SPACE, format_duration(rounded).replace("us", "µs"), count=1)
 
 

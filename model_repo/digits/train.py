@@ -1,7 +1,7 @@
 """Train the digits network and write it as ONNX: `python train.py FOLDER` writes FOLDER/model.onnx.
 
 A 512-wide network is trained first, then widened to 3584 (every unit copied, plus noise) and trained end to end
-again: the same function at a seventh of the cost of training the wide network from the start. It is wide on purpose:
+again, which takes a third of the time of training it wide from the start. It is wide on purpose:
 103 MB of weights are read for every batch, whatever its size, as on a GPU, so batching pays on a CPU.
 Same bytes on every run on one machine when OPENBLAS_NUM_THREADS is the same, as `model_repo/build.py` sees to.
 """
@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-PACKAGES = ("numpy", "scikit-learn", "onnx")  # a new version of one of these is a reason to build again
 
 SEED = 20
 HELD_OUT = 360  # of 1797 images: never trained on

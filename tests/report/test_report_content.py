@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from kserve_ext.report.worth import capacity_rps, tiles
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0318, "31.8 ms"), (0.00041, "410 µs"), (0.9999, "1 s"), (9.874, "9.87 s"), (1234.5, "1230 s"), (0, "0"),
+    [(0.0318, "31.8 ms"), (0.00041, "410 µs"), (0.9999, "1 s"), (9.874, "9.87 s"), (1234.5, "1,230 s"), (0, "0"),
      (math.inf, "unbounded"), (math.nan, "–")],
 )  # fmt: skip
 def test_a_duration_has_three_digits_and_a_unit(seconds: float, text: str) -> None:
@@ -157,4 +158,4 @@ def test_labels_keep_their_order_and_their_distance(heights: list[float]) -> Non
     placed = apart(heights, 0.06)
     assert all(after >= before for before, after in zip(heights, placed, strict=True))
     ordered = sorted(placed)
-    assert all(upper - lower >= 0.06 - 1e-9 for lower, upper in zip(ordered, ordered[1:], strict=False))
+    assert all(upper - lower >= 0.06 - 1e-9 for lower, upper in pairwise(ordered))

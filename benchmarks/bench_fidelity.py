@@ -1,0 +1,205 @@
+"""How well the plan's predictions hold on the real Triton, and what the plan is worth.
+
+Cells: three models x two configurations x 30, 60 and 85 % of capacity. Simulator and server get the same arrival
+times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals.
+
+    python -m benchmarks.bench_fidelity [--rounds 3] [--seconds 20] [--models digits,embed,emulated]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.figures import Figure, median_figure, publish
+from kserve_ext.bench.arrivals import poisson
+from kserve_ext.bench.profiler import profile_hosted
+from kserve_ext.bench.samples import read_samples
+from kserve_ext.bench.target import parse_target
+from kserve_ext.bench.verify import verify
+from kserve_ext.domain import Measurement, Plan, Prediction, Profile, Protocol, Service, Slo, StagePlan
+from kserve_ext.files import read_text
+from kserve_ext.hosting import Hosted, hosted
+from kserve_ext.intent.read import read_services
+from kserve_ext.policy import PlanRequest, plan
+from kserve_ext.policy.replica import Replica, build_replica, latencies_s, summarise
+
+REPOSITORY = Path("model_repo")
+SHARES = (0.30, 0.60, 0.85)
+TOLERATED = 1.05  # a cell predicted to hold may miss its SLO by this factor before it counts
+_CAPACITY_STEP = 1.15  # rates tried for the measured capacity rise by this factor
+_CAPACITY_S = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One model, configuration and load: what was predicted and what was measured."""
+
+    model: str
+    configuration: str
+    share: float
+    predicted: Prediction
+    measured: Measurement
+    slo_p99_s: float
+
+    def error(self, field: str) -> float:
+        """Relative error of one figure; positive: more than was measured was predicted."""
+        measured = float(getattr(self.measured, field))
+        return (float(getattr(self.predicted, field)) - measured) / measured
+
+    @property
+    def missed(self) -> bool:
+        """Predicted to hold the SLO, measured to miss it by more than is tolerated."""
+        return self.predicted.p99_s <= self.slo_p99_s and self.measured.p99_s > TOLERATED * self.slo_p99_s
+
+
+def main() -> None:
+    arguments = _arguments()
+    cells: list[Cell] = []
+    ratios: list[float] = []
+    plan_s: list[float] = []
+    for round_ in range(arguments.rounds):
+        for model in arguments.models.split(","):
+            service = read_services(read_text(Path("manifests/examples") / f"{model}.yaml"), model)[0]
+            with tempfile.TemporaryDirectory() as folder, hosted(REPOSITORY, model, log_file=Path(folder) / "log") as host:
+                profile = _profile(host, service)
+                decided, seconds = _timed_plan(service, profile)
+                plan_s.append(seconds)
+                for cell in _cells(host, service, profile, decided, arguments.seconds, seed=100 + round_):
+                    _show(cell)
+                    cells.append(cell)
+                if model == "digits":
+                    ratios.append(_capacity_ratio(host, service, decided, build_replica(profile), seed=round_))
+    _publish(cells, ratios, plan_s, arguments.rounds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each load run")
+    parser.add_argument("--models", default="digits,embed,emulated")
+    return parser.parse_args()
+
+
+def _profile(host: Hosted, service: Service) -> Profile:
+    started = time.monotonic()
+    profile = profile_hosted(host, hardware=service.intent.hardware[0], measured_at="")
+    print(f"{host.model}: profiled in {time.monotonic() - started:.0f} s")
+    return profile
+
+
+def _timed_plan(service: Service, profile: Profile) -> tuple[Plan, float]:
+    started = time.process_time()
+    decided = plan(PlanRequest(intent=service.intent, profiles={profile.hardware: profile}))
+    return decided, time.process_time() - started
+
+
+def _cells(
+    host: Hosted, service: Service, profile: Profile, decided: Plan, seconds: float, *, seed: int
+) -> Iterator[Cell]:
+    replica = build_replica(profile)
+    samples = read_samples(REPOSITORY, host.model)
+    target = parse_target(host.url(Protocol.REST), model=host.model)
+    for name, stages in _configurations(decided, replica).items():
+        host.load_planned(stages)
+        for index, share in enumerate(SHARES):
+            rate_rps = share * replica.saturated_rps(stages)
+            arrivals_s = poisson(rate_rps, seconds, seed + index)
+            predicted = summarise(*latencies_s(replica, stages, arrivals_s, seed=seed), arrivals_s, rate_rps)
+            verdict = verify(
+                target, samples, slo=decided.slo, rate_rps=rate_rps, duration_s=seconds, seed=seed + index,
+                counters=host.counters,
+            )  # fmt: skip
+            yield Cell(
+                model=host.model, configuration=name, share=share, predicted=predicted,
+                measured=verdict.measurement, slo_p99_s=decided.slo.p99_s,
+            )  # fmt: skip
+
+
+def _configurations(decided: Plan, replica: Replica) -> dict[str, tuple[StagePlan, ...]]:
+    """The plan, and another that users write: a quarter of the batch, the most instances, and a queue delay."""
+    other = tuple(
+        replace(
+            stage,
+            max_batch_size=max(2, min(8, stage.max_batch_size // 2)),
+            instances=law.instances,
+            max_queue_delay_s=round(law.mean_s(1, 1) / 2, 6),
+        )
+        for stage, law in zip(decided.stages, replica.laws, strict=True)
+    )
+    return {"plan": decided.stages, "batch<=8, delay": other}
+
+
+def _capacity_ratio(host: Hosted, service: Service, decided: Plan, replica: Replica, *, seed: int) -> float:
+    """Measured capacity at the SLO of the plan over that of the untuned repository, one after the other."""
+    untuned = tuple(replace(stage, max_batch_size=1, max_queue_delay_s=0.0, instances=1) for stage in decided.stages)
+    host.load_planned(decided.stages)
+    planned_rps = _capacity(host, decided.slo, 0.6 * decided.capacity_rps, seed)
+    host.load_untuned()
+    untuned_rps = _capacity(host, decided.slo, 0.4 * replica.saturated_rps(untuned), seed)
+    print(f"digits: {planned_rps:.4g} rps within the SLO as planned, {untuned_rps:.4g} untuned")
+    return planned_rps / untuned_rps
+
+
+def _capacity(host: Hosted, slo: Slo, start_rps: float, seed: int) -> float:
+    """The highest rate that holds: from `start_rps` upwards until a rate misses twice, downwards if the first does."""
+    samples = read_samples(REPOSITORY, host.model)
+    target = parse_target(host.url(Protocol.REST), model=host.model)
+
+    def holds(rate_rps: float) -> bool:
+        for attempt in range(2):
+            seen = verify(target, samples, slo=slo, rate_rps=rate_rps, duration_s=_CAPACITY_S, seed=seed + attempt)
+            if seen.measurement.p99_s <= slo.p99_s and seen.measurement.failed == 0:
+                return True
+        return False
+
+    rate_rps = start_rps
+    while not holds(rate_rps):
+        rate_rps /= _CAPACITY_STEP
+    while holds(rate_rps * _CAPACITY_STEP):
+        rate_rps *= _CAPACITY_STEP
+    return rate_rps
+
+
+def _show(cell: Cell) -> None:
+    seen, said = cell.measured, cell.predicted
+    print(
+        f"{cell.model:9} {cell.configuration:16} {cell.share:4.0%} {seen.rate_rps:8.1f} rps  "
+        f"p50 {said.p50_s * 1e3:7.2f}/{seen.p50_s * 1e3:7.2f} ms ({cell.error('p50_s'):+.1%})  "
+        f"p99 {said.p99_s * 1e3:7.2f}/{seen.p99_s * 1e3:7.2f} ms ({cell.error('p99_s'):+.1%})  "
+        f"batch {said.mean_batch:5.2f}/{seen.mean_batch:5.2f} ({cell.error('mean_batch'):+.1%})  "
+        f"rps {cell.error('throughput_rps'):+.1%}{'  MISSED' if cell.missed else ''}",
+        flush=True,
+    )
+
+
+def _publish(cells: Sequence[Cell], ratios: Sequence[float], plan_s: Sequence[float], rounds: int) -> None:
+    figures = [Figure(name="cells", value=float(len(cells) // rounds), unit="cells", rounds=rounds)]
+    for name, field in (
+        ("p50_error_median", "p50_s"), ("p99_error_median", "p99_s"),
+        ("throughput_error_median", "throughput_rps"), ("mean_batch_error_median", "mean_batch"),
+    ):  # fmt: skip
+        per_round = len(cells) // rounds
+        medians = [
+            statistics.median(abs(cell.error(field)) for cell in cells[start : start + per_round])
+            for start in range(0, len(cells), per_round)
+        ]
+        figures.append(median_figure(name, medians, "fraction", baseline="real Triton, same arrivals"))
+    figures.append(Figure(name="predicted_held_measured_missed", value=float(sum(cell.missed for cell in cells)),
+                          unit="cells", rounds=rounds))  # fmt: skip
+    if ratios:
+        ratio = statistics.median(ratios)
+        figures.append(median_figure("digits_capacity_ratio", ratios, "x", baseline="untuned repository", ratio=ratio))
+    figures.append(median_figure("plan_s", plan_s, "s"))
+    publish("fidelity", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""One service point measured on a loaded model: closed loops that keep its instances busy, and Triton's counters.
+
+The model must be loaded as the point says: without dynamic batching for client batches, with it for merged ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kserve_ext.bench.codec import encode
+from kserve_ext.bench.loop import LoadResult, run_closed_loop
+from kserve_ext.bench.message import Request
+from kserve_ext.bench.payload import Sample, stack
+from kserve_ext.bench.target import Target
+from kserve_ext.domain import Quantiles, ServicePoint
+from kserve_ext.errors import ModelError, Problem
+from kserve_ext.profile.points import (
+    full_share,
+    merged_mean_s,
+    occupancy_s,
+    quantiles_of,
+    scaled,
+    shifted,
+    steady_rate,
+)
+from kserve_ext.triton.answers import BatchStatistics, ModelStatistics
+from kserve_ext.triton.control import TritonControl
+from kserve_ext.triton.server import TritonServer
+
+LEAST_EXECUTIONS = 30  # of a point, over all instances
+WARMUP_EXECUTIONS = 5
+LONGEST = 3  # times the time asked for, where executions are slow
+_FIRST_LOOK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One model on one server, and how long to look at each point."""
+
+    server: TritonServer
+    control: TritonControl
+    target: Target
+    samples: tuple[Sample, ...]
+    seconds_per_point: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredPoint:
+    """A point, and what its run cost the server."""
+
+    point: ServicePoint
+    full_share: float  # of executions that had exactly the point's rows
+    cpu_per_row_s: float
+    memory_bytes: float  # of the whole server afterwards
+
+
+def client_point(bench: Bench, batch: int, instances: int, *, stacked: bool = True) -> MeasuredPoint:
+    """Fixed client batches: the occupancy with twice as many in flight as instances, the spread with as many.
+
+    With one request per instance nothing queues, so latencies differ from the service time by a constant; that
+    constant is taken off so that the mean is the occupancy. `stacked=False` sends the samples as they are.
+    """
+    samples = stack(bench.samples, batch) if stacked else bench.samples
+    requests = [encode(sample, bench.target) for sample in samples]
+    length_s = _length_s(bench, requests, instances, instances)
+    busy = _Busy(bench, batch, requests, 2 * instances, length_s)
+    mean_s = occupancy_s(instances, steady_rate(busy.done_s, instances))
+    alone = _run(bench, requests, instances, length_s)
+    latencies_s = alone.done_s - alone.sent_s
+    quantiles_s = shifted(quantiles_of(latencies_s), mean_s - float(latencies_s.mean()))
+    return busy.measured(batch, instances, 1, mean_s, quantiles_s)
+
+
+def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint) -> MeasuredPoint:
+    """Single-row requests merged by the dynamic batcher, enough in flight that batches are full.
+
+    The spread is that of the client's point, stretched to the new mean: here latencies are mostly waiting.
+    """
+    requests = [encode(sample, bench.target) for sample in stack(bench.samples, 1)]
+    in_flight = 2 * batch * instances
+    length_s = _length_s(bench, requests, in_flight, instances)
+    busy = _Busy(bench, batch, requests, in_flight, length_s)
+    rows_per_s = steady_rate(busy.done_s, batch * instances)
+    mean_s = merged_mean_s(
+        occupancy_s(instances, rows_per_s / busy.statistics.mean_batch),
+        share=busy.full_share,
+        compute_s=busy.compute_s,
+        client_s=client.mean_s,
+        client_compute_s=client.server_compute_s,
+    )
+    return busy.measured(batch, instances, batch, mean_s, scaled(client.quantiles_s, mean_s / client.mean_s))
+
+
+class _Busy:
+    """A run at saturation between two looks at the server's counters."""
+
+    def __init__(self, bench: Bench, batch: int, requests: Sequence[Request], in_flight: int, length_s: float) -> None:
+        self._bench = bench
+        name = bench.target.model
+        before, cpu_before = bench.control.statistics(name), bench.server.cpu_seconds()
+        result = _run(bench, requests, in_flight, length_s)
+        self.statistics: ModelStatistics = bench.control.statistics(name) - before
+        self._cpu_s = bench.server.cpu_seconds() - cpu_before
+        self.done_s: list[float] = np.sort(result.done_s[result.done_s <= length_s]).tolist()
+        counted = self.statistics.batches.get(batch, BatchStatistics())
+        self.count = counted.executions
+        spent_s = counted.compute_input_s + counted.compute_infer_s + counted.compute_output_s
+        self.compute_s = spent_s / counted.executions if counted.executions else 0.0
+        self.full_share = full_share({size: s.executions for size, s in self.statistics.batches.items()}, batch)
+
+    def measured(
+        self, batch: int, instances: int, requests: int, mean_s: float, quantiles_s: Quantiles
+    ) -> MeasuredPoint:
+        return MeasuredPoint(
+            point=ServicePoint(
+                batch=batch,
+                instances=instances,
+                requests=requests,
+                count=self.count,
+                mean_s=mean_s,
+                quantiles_s=quantiles_s,
+                server_compute_s=self.compute_s,
+            ),
+            full_share=self.full_share,
+            cpu_per_row_s=self._cpu_s / max(self.statistics.inference_count, 1),
+            memory_bytes=float(self._bench.server.memory_bytes()),
+        )
+
+
+def _length_s(bench: Bench, requests: Sequence[Request], in_flight: int, instances: int) -> float:
+    """Warm up, and see how long a run must be for enough executions: at least the time asked for, at most thrice."""
+    name = bench.target.model
+    before = bench.control.statistics(name)
+    done = 0
+    while True:
+        elapsed_s = _run(bench, requests, in_flight, _FIRST_LOOK_S).elapsed_s
+        before_this, done = done, (bench.control.statistics(name) - before).execution_count
+        if done >= WARMUP_EXECUTIONS * instances:
+            break
+    wanted_s = LEAST_EXECUTIONS * elapsed_s / max(done - before_this, 1)
+    return min(max(wanted_s, bench.seconds_per_point), LONGEST * bench.seconds_per_point)
+
+
+def _run(bench: Bench, requests: Sequence[Request], in_flight: int, length_s: float) -> LoadResult:
+    """A closed loop in which no request fails. Raises ModelError where one does."""
+    result = run_closed_loop(bench.target, requests, in_flight, length_s)
+    if result.errors:
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in result.errors.items())
+        what = f"{bench.target.model} fails {(~result.ok).sum()} of {result.ok.size} requests while it is measured"
+        raise ModelError(Problem(what=what, found=kinds), remedy="the server's log has the reason")
+    return result
