@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from kserve_ext.errors import MissingExtraError, ModelError
+from kserve_ext.errors import ManifestError, MissingExtraError, ModelError
 from kserve_ext.new_service import init_service
 from kserve_ext.onnx_file import inspect_onnx
 from kserve_ext.render.pbtxt import parse_config
@@ -255,5 +255,5 @@ def test_a_model_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
     path = saved(tmp_path, model()).rename(tmp_path / "7.onnx")
-    with pytest.raises(Exception, match="not a name for a service"):
+    with pytest.raises(ManifestError, match="not a name for a service"):
         init_service(path, annotations=ANNOTATIONS)

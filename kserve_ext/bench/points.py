@@ -43,8 +43,13 @@ class Bench:
     server: TritonServer
     control: TritonControl
     target: Target
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     seconds_per_point: float
+    empty_bytes: float  # memory of the server before the model was loaded
+
+    def instance_bytes(self, instances: int) -> float:
+        """Memory that each of so many instances has added to the server."""
+        return max(self.server.memory_bytes() - self.empty_bytes, 0.0) / instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +58,17 @@ class MeasuredPoint:
 
     point: ServicePoint
     full_share: float  # of executions that had exactly the point's rows
-    cpu_per_row_s: float
-    memory_bytes: float  # of the whole server afterwards
+    cpu_per_row_s: float  # of the server, all processes
+    instance_bytes: float  # memory that each instance has added, after the run
 
 
-def client_point(bench: Bench, batch: int, instances: int, *, stacked: bool = True) -> MeasuredPoint:
+def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     """Fixed client batches: the occupancy with twice as many in flight as instances, the spread with as many.
 
     With one request per instance nothing queues, so latencies differ from the service time by a constant; that
-    constant is taken off so that the mean is the occupancy. `stacked=False` sends the samples as they are.
+    constant is taken off so that the mean is the occupancy.
     """
-    samples = stack(bench.samples, batch) if stacked else bench.samples
+    samples = stack(bench.samples, batch) if batch > 1 else bench.samples
     requests = [encode(sample, bench.target) for sample in samples]
     length_s = _length_s(bench, requests, instances, instances)
     busy = _Busy(bench, batch, requests, 2 * instances, length_s)
@@ -79,7 +84,7 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
 
     The spread is that of the client's point, stretched to the new mean: here latencies are mostly waiting.
     """
-    requests = [encode(sample, bench.target) for sample in stack(bench.samples, 1)]
+    requests = [encode(sample, bench.target) for sample in bench.samples]
     in_flight = 2 * batch * instances
     length_s = _length_s(bench, requests, in_flight, instances)
     busy = _Busy(bench, batch, requests, in_flight, length_s)
@@ -126,7 +131,7 @@ class _Busy:
             ),
             full_share=self.full_share,
             cpu_per_row_s=self._cpu_s / max(self.statistics.inference_count, 1),
-            memory_bytes=float(self._bench.server.memory_bytes()),
+            instance_bytes=self._bench.instance_bytes(instances),
         )
 
 

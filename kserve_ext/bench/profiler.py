@@ -1,41 +1,137 @@
 """Measures a profile: every point of every stage, on the real server, through the load API.
 
-In: a running server on which the model and its steps are staged, samples, and how long to look. Out: a Profile.
-The server is left with nothing loaded. Configs on disk are never touched; finished points survive an interruption.
+In: a running server on which the model and its steps are staged, and samples. Out: a Profile. The server is left with
+nothing loaded. Configs on disk are never touched; finished points survive an interruption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter
 
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.loop import run_closed_loop
-from kserve_ext.bench.payload import Sample, TensorSpec, generate_samples
-from kserve_ext.bench.points import Bench, MeasuredPoint, client_point, merged_point
-from kserve_ext.bench.steps import step_samples
+from kserve_ext.bench.payload import Sample
+from kserve_ext.bench.points import Bench
+from kserve_ext.bench.service import Service
+from kserve_ext.bench.stage import measure_stage, stage_tasks
 from kserve_ext.bench.surroundings import cores, host_facts, model_digest, versions
-from kserve_ext.bench.target import Target, parse_target
-from kserve_ext.bench.verify import ask, check_answers
-from kserve_ext.domain import Profile, Protocol, StageProfile
+from kserve_ext.bench.target import Target
+from kserve_ext.domain import Profile, Protocol, Quantiles, StageProfile
 from kserve_ext.errors import UnreachableError
-from kserve_ext.profile.points import batch_sizes, quantiles_of, shifted
-from kserve_ext.render.pbtxt import is_ensemble, steps, with_batching
+from kserve_ext.profile.points import PROBABILITIES, quantiles_of, shifted
 from kserve_ext.triton.control import TritonControl
-from kserve_ext.triton.repository import read_config, with_steps
 from kserve_ext.triton.server import TritonServer
 
-if TYPE_CHECKING:
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-Progress = Callable[[int, int, str], None]  # points done, points in all, what comes next
+Progress = Callable[[int, int, str], None]  # points done, points in all, what is measured now
 
 SECONDS_PER_POINT = 1.0
 MOST_INSTANCES = 4  # measured when the caller does not say
-FILL_DELAY_S = 0.1  # longer than a client takes to send any batch; a full batch does not wait
-_POINT = TypeAdapter(MeasuredPoint)
+_SAME_HOST = ("cpu", "cores")  # a new kernel or more memory does not make a profile void
+
+
+def profile_model(
+    server: TritonServer,
+    control: TritonControl,
+    repository: Path,
+    model: str,
+    *,
+    hardware: str,
+    measured_at: str,
+    samples: Sequence[Sample] = (),
+    max_batch: int | None = None,
+    instances: Sequence[int] = (),
+    seconds_per_point: float = SECONDS_PER_POINT,
+    protocol: Protocol = Protocol.REST,
+    progress: Progress = lambda done, total, label: None,
+    resume_dir: Path | None = None,
+) -> Profile:
+    """The profile of `model` as `server` runs it here.
+
+    `samples` are requests of one row; without any they are made from the model's metadata. `max_batch` lowers the
+    largest batch; `instances` are 1 to the number of cores, 4 at most, unless given; `protocol` is that of the
+    overhead. With `resume_dir` an interrupted measurement of the same files on the same host goes on.
+    Raises ModelError for a model that fails or answers NaN, TritonError for a server that does not load it or dies.
+    """
+    service = Service(server, control, repository, model, max_batch)
+    digest, host, measured_by = model_digest(repository, service.models), host_facts(), versions(control.version())
+    about = {"model": model, "digest": digest, "host": host, "versions": measured_by, "seconds": seconds_per_point}
+    journal = Journal(resume_dir, about | {"protocol": protocol, "max_batch": max_batch})
+    counts = tuple(instances) or tuple(range(1, min(cores(), MOST_INSTANCES) + 1))
+    try:
+        service.unload()
+        server_bytes = float(server.memory_bytes())
+        load_s = service.load()
+        rows = service.check(samples)
+        latency_s = _latency(service.target(model, protocol), rows[model], seconds_per_point, journal)
+        service.unload()
+        stages, cpu_s = _stages(service, rows, counts, seconds_per_point, journal, progress)
+    except UnreachableError:
+        server.check_alive(patience_s=2.0)  # a dead server tells more than a lost connection
+        raise
+    finally:
+        if server.alive():
+            service.unload()
+    journal.close()
+    return Profile(
+        model=model,
+        hardware=hardware,
+        model_digest=digest,
+        stages=stages,
+        overhead_s=shifted(latency_s, -sum(stage.points[0].mean_s for stage in stages)),
+        load_s=load_s,
+        cpu_per_request_s=cpu_s,
+        memory_server_bytes=server_bytes,
+        host=host,
+        versions=measured_by,
+        measured_at=measured_at,
+    )
+
+
+def _latency(target: Target, samples: Sequence[Sample], length_s: float, journal: Journal) -> Quantiles:
+    """Latency of one request at a time, through the whole service."""
+    if "latency" not in journal:
+        requests = [encode(sample, target) for sample in samples]
+        result = run_closed_loop(target, requests, 1, length_s, warmup_s=length_s / 4)
+        journal.put("latency", quantiles_of(result.done_s - result.sent_s).values)
+    return Quantiles(probabilities=PROBABILITIES, values=tuple(journal["latency"]))
+
+
+def _stages(
+    service: Service,
+    rows: Mapping[str, Sequence[Sample]],
+    counts: Sequence[int],
+    seconds_per_point: float,
+    journal: Journal,
+    progress: Progress,
+) -> tuple[tuple[StageProfile, ...], float]:
+    """The profile of each stage, and the server CPU of a row through all of them."""
+    tasks = {name: stage_tasks(name, service.configs[name].max_batch_size, counts) for name in service.stages}
+    total, stages, cpu_s, done = sum(map(len, tasks.values())), [], 0.0, 0
+    for name in service.stages:
+        bench = Bench(
+            server=service.server,
+            control=service.control,
+            target=service.target(name),
+            samples=rows[name],
+            seconds_per_point=seconds_per_point,
+            empty_bytes=float(service.server.memory_bytes()),
+        )
+        before = done
+        stage, stage_cpu_s = measure_stage(
+            bench, service.configs[name], tasks[name], journal, lambda i, label: progress(before + i, total, label)
+        )
+        service.unload()
+        stages.append(stage)
+        cpu_s += stage_cpu_s
+        done += len(tasks[name])
+    progress(total, total, "measured")
+    return tuple(stages), cpu_s
+
+
+def is_current(profile: Profile, repository: Path, models: Sequence[str]) -> bool:
+    """Whether `profile` is of these files, measured on a host like this one."""
+    host = host_facts()
+    same_host = all(profile.host.get(key) == host[key] for key in _SAME_HOST)
+    return same_host and profile.model_digest == model_digest(repository, models)

@@ -10,9 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from kserve_ext import __version__
-from kserve_ext.domain import Profile
 
-_SAME_HOST = ("cpu", "cores")  # a new kernel or more memory does not make a measurement void
 _BLOCK_BYTES = 2**20
 
 
@@ -62,11 +60,3 @@ def versions(server_version: str) -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def is_current(profile: Profile, repository: Path, models: Sequence[str]) -> bool:
-    """Whether `profile` is of these files, measured on a host like this one."""
-    host = host_facts()
-    return all(profile.host.get(key) == host[key] for key in _SAME_HOST) and (
-        profile.model_digest == model_digest(repository, models)
-    )

@@ -1,6 +1,6 @@
 """The table of `kserve-ext.dev/` annotations: one row drives parsing, the editors' schema and the documentation.
 
-Text in, values for domain.Intent out. Parsers raise ValueError; `parse_annotation` adds nothing but the row.
+Text in, values for domain.Intent out. Parsers raise ValueError that says what is allowed; callers add the place.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def _positive(value: float) -> float:
     if not (math.isfinite(value) and value > 0):
-        raise ValueError("a number that a computer can hold")
+        raise ValueError("a number above zero that fits a 64-bit float")
     return value
 
 

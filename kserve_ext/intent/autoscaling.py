@@ -16,6 +16,7 @@ from kserve_ext.intent.document import Node
 from kserve_ext.units import parse_duration_s
 
 PREFIX = "autoscaling.knative.dev/"
+SCALE_METRICS = ("cpu", "memory", "concurrency", "rps")
 NOT_TEXT = "annotations are text, in quotes where YAML reads something else"
 
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -77,8 +78,6 @@ def _seconds(low_s: int, high_s: int, allowed: str) -> _Rule:
 
     return _Rule(accepts=accepts, allowed=allowed)
 
-
-SCALE_METRICS = ("cpu", "memory", "concurrency", "rps")
 
 _RULES = {
     "metric": _Rule(accepts=SCALE_METRICS.__contains__, allowed=", ".join(SCALE_METRICS)),

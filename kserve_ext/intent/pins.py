@@ -1,7 +1,7 @@
 """What a person has already set by hand in an InferenceService: the nodes of its spec in, domain.Pins out.
 
-Fields are read as KServe reads them: 0 maxReplicas means no limit.
-Wrong types are noted in `problems`, and reading goes on. Nothing is changed or judged here.
+Fields are read as KServe reads them: maxReplicas 0 is no limit. Wrong types are noted in `problems`, and reading goes
+on. Nothing is changed here, and nothing is judged that KServe would take.
 """
 
 from __future__ import annotations

@@ -20,9 +20,8 @@ from kserve_ext.intent.pins import read_pins
 from kserve_ext.intent.predictor import check_predictor, model_in_storage_uri, served_container
 
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
-NAME_ALLOWED = (
-    "lower-case letters, digits and -, a letter first, at most 53 characters"  # NAME-predictor is a DNS label
-)
+# KServe calls the Knative Service NAME-predictor, and that is a DNS label of at most 63 characters.
+NAME_ALLOWED = "lower-case letters, digits and -, a letter first, at most 53 characters"
 
 _NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAMESPACE_ALLOWED = "lower-case letters, digits and -, at most 63 characters"

@@ -18,6 +18,7 @@ from kserve_ext.policy.request import Settings
 
 _SIDE_STAGE_HEADROOM = 1.5  # a side step of an ensemble gets that much more throughput than the slowest step
 _WITHOUT_LOAD = 1e-3  # share of the saturated rate at which requests practically never meet
+MOST_LOAD = 0.9  # of the saturated rate: nearer to it p99 grows without bound, and runs of seconds do not show it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,8 @@ def search(
     for stages in sorted(
         _grid(replica, instances, limit_s, settings, threads), key=replica.saturated_rps, reverse=True
     ):
-        if replica.saturated_rps(stages) <= best_rps:
-            continue
+        if MOST_LOAD * replica.saturated_rps(stages) <= best_rps:
+            break
         candidate = _evaluate(replica, stages, limit_s, settings)
         best_rps = max(best_rps, candidate.capacity_rps)
         found.append(candidate)
@@ -120,24 +121,27 @@ def _side_stage(replica: Replica, index: int, main: StagePlan, main_index: int) 
 def _evaluate(replica: Replica, stages: tuple[StagePlan, ...], limit_s: float, settings: Settings) -> Candidate:
     saturated = replica.saturated_rps(stages)
 
-    def p99_s(share: float, requests: int) -> float:
-        return predict(replica, stages, share * saturated, settings=settings, requests=requests).p99_s
+    def p99_s(rate_rps: float, requests: int) -> float:
+        return predict(replica, stages, rate_rps, settings=settings, requests=requests).p99_s
 
-    idle_s = p99_s(_WITHOUT_LOAD, settings.simulated_requests // 4)
-    share = 0.0
+    idle_s = p99_s(_WITHOUT_LOAD * saturated, settings.simulated_requests // 4)
+    capacity_rps = 0.0
     if idle_s <= limit_s:
-        share = bisect_share(
-            lambda tried: p99_s(tried, settings.simulated_requests) <= limit_s, settings.capacity_steps
+        most_rps = MOST_LOAD * saturated
+        capacity_rps = most_rps * bisect_share(
+            lambda share: p99_s(share * most_rps, settings.simulated_requests) <= limit_s, settings.capacity_steps
         )
-    return Candidate(stages=stages, capacity_rps=share * saturated, saturated_rps=saturated, p99_idle_s=idle_s)
+    return Candidate(stages=stages, capacity_rps=capacity_rps, saturated_rps=saturated, p99_idle_s=idle_s)
 
 
 def bisect_share(holds: Callable[[float], bool], steps: int) -> float:
-    """The largest share in [0, 1) found by `steps` halvings for which `holds`; 0 if none was found.
+    """The largest share in [0, 1] found by `steps` halvings for which `holds`; 0 if none was found.
 
     A looser test passes wherever a stricter one passed, so it never ends lower: the path leaves the stricter one's
     only upwards.
     """
+    if holds(1.0):
+        return 1.0
     low, high = 0.0, 1.0
     for _ in range(steps):
         middle = (low + high) / 2

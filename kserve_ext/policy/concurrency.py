@@ -23,7 +23,7 @@ def limit(replica: Replica, candidate: Candidate, limit_s: float) -> tuple[int, 
     stage = candidate.stages[index]
     rows = max(1, stage.max_batch_size)
     filling = _BATCHES_IN_FLIGHT * rows * stage.instances
-    within_slo = math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps)
+    within_slo = min(KNATIVE_MAX_CONCURRENCY, math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps))
     numbers = {"batch": rows, "instances": stage.instances, "filling": filling, "within_slo": within_slo}
     if within_slo < filling:
         chosen = max(1, within_slo)

@@ -91,7 +91,7 @@ def _panic_window() -> tuple[float, str, str]:
 def _panic_threshold(replicas: int) -> tuple[float, str, str]:
     # Knative rounds desired pods up before it takes the ratio: with r pods a threshold T fires at
     # ceil(load / target) >= T/100 x r. 2r + 1 desired pods, i.e. load above 2 x r x target, needs T in (200, 200 + 100/r].
-    threshold = float(round(200 + 50 / replicas))
+    threshold = float(math.ceil(200 + 50 / replicas))
     text = (
         f"Knative rounds up before it compares, so 200 % fires just above {2 * replicas - 1}/{replicas} of the target with "
         f"{replicas} replica{'s' if replicas > 1 else ''}; {threshold:.0f} % fires at twice the target, as meant"

@@ -67,7 +67,9 @@ def full_share(executions: Mapping[int, int], batch: int) -> float:
     return executions.get(batch, 0) / total if total else 0.0
 
 
-def merged_mean_s(measured_s: float, *, share: float, compute_s: float, client_s: float, client_compute_s: float) -> float:
+def merged_mean_s(
+    measured_s: float, *, share: float, compute_s: float, client_s: float, client_compute_s: float
+) -> float:
     """Occupancy of a merged batch: as measured, or, when too few batches were full, put together from server times.
 
     Then it is the server's own time for the full ones, plus what an execution of that size takes beyond it.

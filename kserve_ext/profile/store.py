@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from kserve_ext.domain import Profile
 from kserve_ext.errors import Problem, ProfileError
+from kserve_ext.profile.check import faults
 
 SCHEMA_VERSION = 1
 
@@ -64,12 +65,16 @@ def _validate(record: dict[str, Any], file: str) -> Profile:
         profile = TypeAdapter(Profile).validate_json(json.dumps(record), strict=True)
     except ValidationError as error:
         raise ProfileError(*(_problem(fault, file) for fault in error.errors())) from error
-    unknown = [
-        Problem(file=file, field=path, what="unknown field", allowed=", ".join(known))
-        for path, known in _unknown(record, asdict(profile))
+    read = asdict(profile)
+    problems = [
+        *(
+            Problem(file=file, field=path, what="unknown field", allowed=", ".join(known))
+            for path, known in _unknown(record, read)
+        ),
+        *(Problem(file=file, field=path, what=what) for path, what in faults(read)),
     ]
-    if unknown:
-        raise ProfileError(*unknown)
+    if problems:
+        raise ProfileError(*problems)
     return profile
 
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from kserve_ext.domain import Measurement, Plan, Profile, Quantiles, Service, StagePlan
 from kserve_ext.policy import Settings
-from kserve_ext.policy.batching import Candidate as Considered
-from kserve_ext.policy.batching import search
+from kserve_ext.policy.batching import bisect_share
 from kserve_ext.policy.replica import Replica, build_replica, predict
 from kserve_ext.profile.fit import fit
 from kserve_ext.report.content import Candidate, Command, LatencyRow, LoadRow, RunReport
 from kserve_ext.simulate.law import spread
 
-_LOAD_SHARES = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 1.0, 1.03)  # of where it saturates
+_LOAD_SHARES = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97, 1.0, 1.03)  # of the saturated rate
 
 
 def assemble(
@@ -38,6 +37,7 @@ def assemble(
     """The report of one run. `measured` is by protocol, `http` or `grpc`."""
     settings = settings or Settings()
     replica = build_replica(profile)
+    main = _binding(replica, plan.stages)
     bare = tuple(replace(stage, max_batch_size=min(1, stage.max_batch_size), instances=1) for stage in plan.stages)
     return RunReport(
         source=service.source,
@@ -51,9 +51,10 @@ def assemble(
         verdict=verdict,
         attainment=attainment or {},
         latency_curve=latency_rows(profile),
-        load_curve=load_rows(replica, plan.stages, plan.capacity_rps, settings),
-        untuned_load_curve=load_rows(replica, bare, replica.saturated_rps(bare), settings),
-        candidates=_candidates(replica, plan, settings),
+        load_curve=load_rows(replica, plan.stages, settings),
+        untuned_load_curve=load_rows(replica, bare, settings),
+        candidates=candidates(replica, plan, main, settings),
+        main_stage=main,
         commands=commands,
         generated_by=generated_by,
     )
@@ -74,11 +75,10 @@ def _p99_s(shape: Quantiles, mean_s: float) -> float:
     return float(np.quantile(spread(shape.probabilities, shape.values, mean_s), 0.99))
 
 
-def load_rows(
-    replica: Replica, stages: Sequence[StagePlan], capacity_rps: float, settings: Settings
-) -> tuple[LoadRow, ...]:
-    """Predicted latency of one replica by load, up to a little beyond `capacity_rps`; infinite where it saturates."""
-    return tuple(_load_row(replica, stages, share * capacity_rps, settings) for share in _LOAD_SHARES)
+def load_rows(replica: Replica, stages: Sequence[StagePlan], settings: Settings) -> tuple[LoadRow, ...]:
+    """Predicted latency of one replica by load, up to a little beyond where it saturates; infinite from there on."""
+    saturated_rps = replica.saturated_rps(stages)
+    return tuple(_load_row(replica, stages, share * saturated_rps, settings) for share in _LOAD_SHARES)
 
 
 def _load_row(replica: Replica, stages: Sequence[StagePlan], rate_rps: float, settings: Settings) -> LoadRow:
@@ -88,18 +88,35 @@ def _load_row(replica: Replica, stages: Sequence[StagePlan], rate_rps: float, se
     return LoadRow(rate_rps, seen.p50_s, seen.p99_s, seen.mean_batch)
 
 
-def _candidates(replica: Replica, plan: Plan, settings: Settings) -> tuple[Candidate, ...]:
-    instances = max(stage.instances for stage in plan.stages)
-    limit_s = plan.slo.p99_s * (1 - plan.margin)
-    found = search(replica, instances=instances, limit_s=limit_s, settings=settings)
-    return tuple(_candidate(replica, considered, instances, plan, settings) for considered in found)
+def candidates(replica: Replica, plan: Plan, main: int, settings: Settings) -> tuple[Candidate, ...]:
+    """The plan with every other batch size and number of instances of stage `main`: what one replica then carries.
+
+    All of them are simulated, also those that the plan's own search may skip because they cannot be better.
+    """
+    law, planned = replica.laws[main], plan.stages[main]
+    sizes = [size for size in law.batches if size <= replica.max_batches[main]] or [0]
+    found = []
+    for instances in range(1, law.instances + 1):
+        for size in sizes:
+            stage = replace(planned, max_batch_size=size, instances=instances)
+            stages = (*plan.stages[:main], stage, *plan.stages[main + 1 :])
+            p99_s = _load_row(replica, stages, plan.prediction.rate_rps, settings).p99_s
+            capacity_rps = _capacity_rps(replica, stages, plan, settings)
+            found.append(Candidate(size, stage.max_queue_delay_s, instances, capacity_rps, p99_s))
+    return tuple(found)
 
 
-def _candidate(replica: Replica, considered: Considered, instances: int, plan: Plan, settings: Settings) -> Candidate:
-    return Candidate(
-        max(stage.max_batch_size for stage in considered.stages),
-        considered.longest_delay_s,
-        instances,
-        considered.capacity_rps,
-        _load_row(replica, considered.stages, plan.prediction.rate_rps, settings).p99_s,
-    )
+def _capacity_rps(replica: Replica, stages: Sequence[StagePlan], plan: Plan, settings: Settings) -> float:
+    saturated_rps, limit_s = replica.saturated_rps(stages), plan.slo.p99_s * (1 - plan.margin)
+
+    def holds(share: float) -> bool:
+        return _load_row(replica, stages, share * saturated_rps, settings).p99_s <= limit_s
+
+    return saturated_rps * bisect_share(holds, settings.capacity_steps)
+
+
+def _binding(replica: Replica, stages: Sequence[StagePlan]) -> int:
+    """Index of the stage that saturates first."""
+    pairs = zip(replica.laws, stages, strict=True)
+    rates = [law.saturated_rps(max(1, stage.max_batch_size), stage.instances) for law, stage in pairs]
+    return rates.index(min(rates))

@@ -32,7 +32,7 @@ class LoadRow(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One configuration the plan considered: what one replica takes within the SLO, and its p99 at the planned rate."""
+    """One configuration considered: what one replica takes within the SLO less the margin, its p99 at the planned rate."""
 
     max_batch: int
     delay_s: float
@@ -66,5 +66,6 @@ class RunReport:
     load_curve: tuple[LoadRow, ...] = ()  # one replica of the plan
     untuned_load_curve: tuple[LoadRow, ...] = ()  # one replica, no batching, one instance
     candidates: tuple[Candidate, ...] = ()
+    main_stage: int = 0  # index of the stage that binds, the one whose choices the candidates are
     commands: tuple[Command, ...] = ()  # how to reproduce; empty: the one `run` command
     generated_by: str  # e.g. "kserve-ext 0.1.0"

@@ -19,6 +19,8 @@ from kserve_ext.report.charts.ranges import ranges_chart
 from kserve_ext.report.charts.search import search_chart
 from kserve_ext.report.content import Command, RunReport
 
+_VERDICTS = {"held": "SLO held", "missed": "SLO not held", "unknown": "Cannot tell"}
+
 
 def render_html(report: RunReport) -> str:
     """The page as HTML text. Raises MissingExtraError where jinja2 or matplotlib is not installed."""
@@ -43,9 +45,12 @@ def _package_text(name: str) -> str:
 
 def _content(report: RunReport) -> dict[str, Any]:
     plan, profile = report.plan, report.profile
+    state = "held" if report.held else "unknown" if report.uncertain else "missed"
     charts = (load_chart(report), *batch_charts(report), search_chart(report))
     return {
         "report": report,
+        "state": state,
+        "verdict": _VERDICTS[state],
         "headline": headline(report),
         "tiles": worth.tiles(report),
         "ranges": _drawn(ranges_chart(report)),

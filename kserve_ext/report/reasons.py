@@ -51,9 +51,11 @@ def grouped_reasons(plan: Plan) -> tuple[ReasonGroup, ...]:
 
 
 def reason_row(plan: Plan, reason: Reason) -> ReasonRow:
-    """One reason with the value it explains and its numbers in words."""
-    numbers = tuple((wording.label(name), wording.quantity(name, value)) for name, value in reason.numbers.items())
+    """One reason with the value it explains, and in words those of its numbers that are not that value again."""
     value = plan_value(plan, reason.field)
+    own = (reason.field.rpartition(".")[2], value)
+    found = [(name, wording.quantity(name, number)) for name, number in reason.numbers.items()]
+    numbers = tuple((wording.label(name), text) for name, text in found if (name, text) != own)
     return ReasonRow(field=reason.field, value=value, text=reason.text, code=reason.code, numbers=numbers)
 
 
@@ -69,6 +71,8 @@ def plan_value(plan: Plan, path: str) -> str:
     for match in _STEP.finditer(path):
         name = match[1] or name
         value = _step(value, match[1], match[2])
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {item}" for key, item in sorted(value.items())) or "none"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return wording.NONE
     if isinstance(value, str):

@@ -132,17 +132,19 @@ class _Batcher:
     def _choose(self, now: float) -> tuple[int, float]:
         """How many waiting requests join the current payload now, or how long to wait for more."""
         held = len(self.current.requests)
-        count = min(len(self.queue), self.max_batch - held)
-        if held + count >= self.max_batch:
-            self.filled = True
-            return count, 0.0
+        room = self.max_batch - held
+        count = min(len(self.queue), room)
         delay_s = self.delay_s or 0.0
-        age_s = now - self.since_s[0]
-        if delay_s == 0.0 or age_s >= delay_s or held:
+        left_s = delay_s - (now - self.since_s[0])
+        in_time = now + left_s > now  # a wait below float resolution would not move the clock: it is over
+        if count == room:
+            # with a delay, a payload that becomes full in time counts as filled only once a request finds no room
+            self.filled = not in_time or len(self.queue) > room
             return count, 0.0
-        self.wanted = self.max_batch - held
-        # a wait below float resolution would not move the clock: it is over
-        return (count, 0.0) if now + (delay_s - age_s) <= now else (0, delay_s - age_s)
+        if not in_time:
+            return count, 0.0
+        self.wanted = room
+        return (count, 0.0) if held else (0, left_s)
 
     def _move(self, count: int, now: float) -> None:
         fresh = not self.current.requests

@@ -22,6 +22,8 @@ def test_poisson_gaps_have_the_mean_and_spread_of_an_exponential() -> None:
     assert gaps.std() == pytest.approx(0.01, rel=0.02)
 
 
-@pytest.mark.parametrize(("rate", "duration", "times"), [(2, 2, [0, 0.5, 1, 1.5]), (10, 0.3, [0, 0.1, 0.2]), (1, 0, [])])
+@pytest.mark.parametrize(
+    ("rate", "duration", "times"), [(2, 2, [0, 0.5, 1, 1.5]), (10, 0.3, [0, 0.1, 0.2]), (1, 0, [])]
+)
 def test_constant_arrivals_are_evenly_spaced(rate: float, duration: float, times: list[float]) -> None:
     assert constant(rate, duration).tolist() == pytest.approx(times)

@@ -14,10 +14,14 @@ GOOD = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status"
 
 
 @given(
-    sent=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 255), st.integers(0, 2**31 - 1), st.binary(max_size=99))),
+    sent=st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 255), st.integers(0, 2**31 - 1), st.binary(max_size=99))
+    ),
     cuts=st.lists(st.integers(0, 2000)),
 )
-def test_any_split_of_the_stream_gives_the_same_frames(sent: list[tuple[int, int, int, bytes]], cuts: list[int]) -> None:
+def test_any_split_of_the_stream_gives_the_same_frames(
+    sent: list[tuple[int, int, int, bytes]], cuts: list[int]
+) -> None:
     stream = b"".join(frames.frame(*one) for one in sent)
     reader, edges = frames.FrameReader(), [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     assert [f for a, b in zip(edges, edges[1:], strict=False) for f in reader.feed(stream[a:b])] == sent

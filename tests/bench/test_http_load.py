@@ -181,7 +181,9 @@ def test_a_name_that_does_not_resolve_is_unreachable() -> None:
 
 
 def test_no_answer_to_a_check_is_unreachable(raw_server: StartServer) -> None:
-    server = raw_server(lambda connection, number: [None for _ in iter(lambda: read_http_request(connection), b"")].clear())
+    server = raw_server(
+        lambda connection, number: [None for _ in iter(lambda: read_http_request(connection), b"")].clear()
+    )
     with pytest.raises(UnreachableError, match="no answer within"):
         exchange(_target(server), [REQUEST], timeout_s=0.05)
 

@@ -78,7 +78,10 @@ def test_every_fault_of_a_samples_file_is_told_at_once() -> None:
 
 
 def test_generated_samples_are_the_same_every_time_and_in_range() -> None:
-    specs = [TensorSpec(name="x", datatype="FP32", shape=(-1, 3)), TensorSpec(name="i", datatype="INT64", shape=(-1, 2))]
+    specs = [
+        TensorSpec(name="x", datatype="FP32", shape=(-1, 3)),
+        TensorSpec(name="i", datatype="INT64", shape=(-1, 2)),
+    ]
     first, second = (generate_samples(specs, batched=True, count=4) for _ in range(2))
     assert [t.shape for t in first[0].inputs] == [(1, 3), (1, 2)]
     for one, other in zip(first, second, strict=True):

@@ -237,3 +237,19 @@ def test_a_missing_library_names_the_extra_to_install(
         render_html(minimal)
     assert caught.value.module == module
     assert caught.value.remedy == "pip install 'kserve-ext[report]'"
+
+
+@pytest.mark.parametrize(
+    ("held", "uncertain", "verdict"),
+    [(True, False, "SLO held"), (False, False, "SLO not held"), (False, True, "Cannot tell")],
+)
+def test_the_page_opens_with_the_verdict(minimal: RunReport, held: bool, uncertain: bool, verdict: str) -> None:
+    html = render_html(replace(minimal, held=held, uncertain=uncertain))
+    assert f"<title>digits: {verdict}</title>" in html
+    assert re.search(rf"<h1[^>]*>\s*<svg.*?</svg>\s*{verdict}</h1>", html, re.DOTALL)
+
+
+def test_a_counted_attainment_takes_the_place_of_the_bound(full: RunReport) -> None:
+    text = Page(render_html(replace(full, attainment={"http": 0.9987}))).text
+    assert "99.87\u202f%" in text
+    assert "≥ 99\u202f%" in text  # gRPC, not counted

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kserve_ext.domain import Measurement
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
-from kserve_ext.report.charts.scale import drawable, duration_axis, needs_log
+from kserve_ext.report.charts.scale import drawable, duration_axis, needs_log, plain_axis
 from kserve_ext.report.compare import protocol_name
 from kserve_ext.report.content import LoadRow, RunReport
 from kserve_ext.report.table import Table, plain_table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_OVER_SLO = 30.0  # beyond 30 times the SLO the exact latency of an overload tells nothing
+_CLEAR = 2.0  # capacities this far apart leave room for a label between the curves
 _MARKS = (("o", 12), ("D", 7), ("s", 7), ("^", 7))  # the later, smaller ones lie on top
 
 
@@ -64,6 +65,7 @@ def _paint(figure: Figure, report: RunReport) -> None:
     _paint_curve(axes, report.load_curve, Ink.PLAN)
     _paint_runs(axes, report)
     _paint_labels(axes, report)
+    plain_axis(axes.xaxis)
     axes.set_xlim(left=0)
     axes.set_xlabel("requests per second")
 
@@ -114,9 +116,11 @@ def _paint_run(
 
 def _paint_labels(axes: Axes, report: RunReport) -> None:
     plan, slo_s = report.plan, report.plan.slo.p99_s
+    low_rps, high_rps = sorted((untuned_capacity_rps(report), plan.capacity_rps))
+    clear = high_rps > _CLEAR * low_rps  # no curve crosses the line half way
     axes.annotate(
-        f"SLO {wording.duration(slo_s)}", (0, slo_s), (6, 5), xycoords=("axes fraction", "data"),
-        textcoords="offset points", color=Ink.LIMIT.value, fontweight="bold",
+        f"SLO {wording.duration(slo_s)}", ((low_rps + high_rps) / 2 if clear else 0.0, slo_s), (6, 5),
+        textcoords="offset points", color=Ink.LIMIT.value, fontweight="bold", ha="center" if clear else "left",
     )  # fmt: skip
     axes.annotate(
         f"planned: {wording.rate(plan.prediction.rate_rps)}", (plan.prediction.rate_rps, 1), (0, 4),

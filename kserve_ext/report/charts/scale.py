@@ -12,6 +12,7 @@ from kserve_ext.report.charts.canvas import Ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _LOG_FROM = 20.0  # largest over smallest value from which a linear axis hides the small ones
 _LABEL_SHARE = 0.06  # of the axis height that one line of text takes
@@ -53,13 +54,18 @@ def duration_axis(
     axis.set_major_formatter(FuncFormatter(lambda value, _: wording.duration(value)))
 
 
-def rate_axis(axes: Axes) -> None:
-    """A linear vertical axis of rates from zero, with thousands apart."""
+def plain_axis(axis: Axis) -> None:
+    """A linear axis of plain numbers, with thousands apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+    axis.set_major_locator(MaxNLocator(nbins=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
+
+
+def rate_axis(axes: Axes) -> None:
+    """A vertical axis of rates from zero."""
+    plain_axis(axes.yaxis)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
 
 
 def apart(values: Sequence[float], gap: float) -> list[float]:

@@ -19,16 +19,16 @@ _TABLE_ROWS = 60  # the best ones; a grid search can have thousands
 
 
 def search_chart(report: RunReport) -> Chart | None:
-    """The chart, or nothing where the plan told of no candidates."""
-    if not report.candidates:
+    """The chart, or nothing where there was nothing to choose from."""
+    if len(report.candidates) < 2:
         return None
     ranked = sorted(report.candidates, key=lambda candidate: (-candidate.capacity_rps, candidate))
     return Chart(
         key="search",
-        title="What else was considered",
+        title="What else it could have been",
         lead=_lead(report, ranked),
-        legend="Line: the best queue delay for each batch size. Faint dots: the other delays. Ring: the plan. "
-        "A line ends where no delay holds the SLO.",
+        legend="Line: the best queue delay for each batch size. Faint dots: other delays. Ring: the plan. "
+        "No dot where the SLO does not hold at any rate.",
         paint=lambda figure, narrow: _paint(figure, report),
         wide_height=340,
         narrow_height=340,
@@ -52,7 +52,7 @@ def _size(candidate: Candidate) -> int:
 
 def _paint(figure: Figure, report: RunReport) -> None:
     axes = figure.add_subplot()
-    planned = report.plan.stages[-1]
+    planned = report.plan.stages[report.main_stage]
     usable = [candidate for candidate in report.candidates if candidate.capacity_rps > 0]
     batch_axis(axes, [_size(candidate) for candidate in report.candidates])
     ends = []

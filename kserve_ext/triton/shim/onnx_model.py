@@ -7,6 +7,7 @@ are joined along the first axis, run once and split again. A request that fails 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,14 +63,11 @@ class TritonPythonModel:
         names = list({name: None for some in wanted for name in some})
         outputs = dict(zip(names, self.session.run(names, feed), strict=True))
         if not self.batched:
-            return [response(outputs, wanted[0])]
+            return [response(outputs, wanted[0], ...)]
         check_rows(outputs, sum(rows))
-        answers, start = [], 0
-        for count, some in zip(rows, wanted, strict=True):
-            part = slice(start, start + count)
-            answers.append(response({name: outputs[name][part] for name in some}, some))
-            start += count
-        return answers
+        ends = itertools.accumulate(rows)
+        parts = [slice(end - count, end) for count, end in zip(rows, ends, strict=True)]
+        return [response(outputs, some, part) for some, part in zip(wanted, parts, strict=True)]
 
 
 def joined(requests: list[Any], inputs: list[str]) -> tuple[dict[str, Any], list[int]]:
@@ -92,8 +90,9 @@ def decoded(texts: Any) -> Any:
     return np.array([text.decode() for text in texts.ravel()], dtype=object).reshape(texts.shape)
 
 
-def response(outputs: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, outputs[name]) for name in names])
+def response(outputs: Mapping[str, Any], names: Iterable[str], part: Any) -> Any:
+    """The answer to one request: its rows of the outputs it asked for, as views."""
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, outputs[name][part]) for name in names])
 
 
 def check_rows(outputs: Mapping[str, Any], rows: int) -> None:
