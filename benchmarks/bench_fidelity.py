@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median_figure, publish
 from kserve_ext.bench.arrivals import poisson
-from kserve_ext.bench.profiler import profile_hosted
+from kserve_ext.bench.profiler import profile_model
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
 from kserve_ext.bench.verify import verify
@@ -90,7 +90,10 @@ def _arguments() -> argparse.Namespace:
 
 def _profile(host: Hosted, service: Service) -> Profile:
     started = time.monotonic()
-    profile = profile_hosted(host, hardware=service.intent.hardware[0], measured_at="")
+    profile = profile_model(
+        host.server, host.control, REPOSITORY, host.model, hardware=service.intent.hardware[0], measured_at="",
+        samples=read_samples(REPOSITORY, host.model),
+    )  # fmt: skip
     print(f"{host.model}: profiled in {time.monotonic() - started:.0f} s")
     return profile
 

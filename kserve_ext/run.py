@@ -18,12 +18,13 @@ from kserve_ext import __version__, files
 from kserve_ext.bench.measure import Outcome, Verdict
 from kserve_ext.bench.payload import Sample
 from kserve_ext.bench.profiler import is_current, profile_model
+from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
 from kserve_ext.bench.verify import verify
 from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Intent, Measurement, Plan, Prediction, Profile, Protocol, Service
 from kserve_ext.hosting import Hosted, hosted
-from kserve_ext.library import profile_path, read_profile, read_samples, write_profile
+from kserve_ext.library import profile_path, read_profile, write_profile
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy import PlanRequest
 from kserve_ext.report.assemble import assemble
@@ -124,16 +125,19 @@ def _profile(
     if intent.profile is not None:
         return read_profile(beside / intent.profile, model=intent.model)
     hardware = intent.hardware[0]
-    kept = profile_path(out / "profiles", intent.model, hardware)
+    kept = out / "profiles" / f"{intent.model}-{hardware.replace('/', '_')}.json"
     for path in () if fresh else (profile_path(host.repository, intent.model, hardware), kept):
         if path.exists() and is_current(profile := read_profile(path, model=intent.model), host.repository, host.models):
             say(f"profile: {path}, measured {profile.measured_at}")
             return profile
     say(f"profiling {intent.model} on this machine as {hardware}")
     profile = profile_model(
-        host,
+        host.server,
+        host.control,
+        host.repository,
+        intent.model,
         hardware=hardware,
-        samples=read_samples,
+        samples=read_samples(host.repository, intent.model),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         progress=progress,
         resume_dir=out / "profiles" / intent.model,

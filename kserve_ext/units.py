@@ -89,10 +89,10 @@ def parse_quantity(text: str | int | float) -> float:
 
 def format_cpu(cores: float) -> str:
     """CPU cores as a Kubernetes quantity, rounded up to a millicore: 1.5 -> `1500m`, 2.0 -> `2`."""
-    millicores = -int(-(Decimal(repr(cores)) * 1000) // 1)
+    millicores = math.ceil(Decimal(repr(cores)) * 1000)
     return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
 
 
 def format_mebibytes(size_bytes: float) -> str:
     """Bytes as a Kubernetes quantity in whole Mi, rounded up: 1.5 GiB -> `1536Mi`."""
-    return f"{-int(-size_bytes // 2**20)}Mi"
+    return f"{math.ceil(size_bytes / 2**20)}Mi"

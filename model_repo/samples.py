@@ -7,8 +7,8 @@ models built. A test keeps the committed files equal to what this writes.
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,7 @@ def _encoder(sentences: list[str]) -> list[Request]:
 
 
 def _digits() -> list[Request]:
-    specification = importlib.util.spec_from_file_location("train", REPOSITORY / "digits" / "train.py")
-    assert specification is not None and specification.loader is not None
-    train = importlib.util.module_from_spec(specification)
-    sys.modules["train"] = train  # its dataclasses look their module up there
-    specification.loader.exec_module(train)
-    _, held_out = train.split()
+    _, held_out = runpy.run_path(str(REPOSITORY / "digits" / "train.py"))["split"]()
     return [_request(image=("FP32", [int(pixel) for pixel in image])) for image in held_out.images[:COUNT]]
 
 

@@ -25,6 +25,7 @@ from kserve_ext.profile.points import (
     scaled,
     shifted,
     steady_rate,
+    typical_mean_s,
 )
 from kserve_ext.triton.answers import BatchStatistics, ModelStatistics
 from kserve_ext.triton.control import TritonControl
@@ -75,7 +76,7 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     mean_s = occupancy_s(instances, steady_rate(busy.done_s, instances))
     alone = _run(bench, requests, instances, length_s)
     latencies_s = alone.done_s - alone.sent_s
-    quantiles_s = shifted(quantiles_of(latencies_s), mean_s - float(latencies_s.mean()))
+    quantiles_s = shifted(quantiles_of(latencies_s), mean_s - typical_mean_s(latencies_s))
     return busy.measured(batch, instances, 1, mean_s, quantiles_s)
 
 

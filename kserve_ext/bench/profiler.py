@@ -7,7 +7,9 @@ nothing loaded. Configs on disk are never touched; finished points survive an in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.journal import Journal
@@ -17,10 +19,9 @@ from kserve_ext.bench.points import Bench
 from kserve_ext.bench.service import Service
 from kserve_ext.bench.stage import measure_stage, stage_tasks
 from kserve_ext.bench.surroundings import cores, host_facts, model_digest, versions
-from kserve_ext.bench.target import Target
 from kserve_ext.domain import Profile, Protocol, Quantiles, StageProfile
 from kserve_ext.errors import UnreachableError
-from kserve_ext.profile.points import PROBABILITIES, quantiles_of, shifted
+from kserve_ext.profile.points import overhead, quantiles_of
 from kserve_ext.triton.control import TritonControl
 from kserve_ext.triton.server import TritonServer
 
@@ -64,7 +65,8 @@ def profile_model(
         server_bytes = float(server.memory_bytes())
         load_s = service.load()
         rows = service.check(samples)
-        latency_s = _latency(service.target(model, protocol), rows[model], seconds_per_point, journal)
+        if "latency" not in journal:
+            journal.put("latency", _latency(service, rows[model], protocol, seconds_per_point))
         service.unload()
         stages, cpu_s = _stages(service, rows, counts, seconds_per_point, journal, progress)
     except UnreachableError:
@@ -79,7 +81,7 @@ def profile_model(
         hardware=hardware,
         model_digest=digest,
         stages=stages,
-        overhead_s=shifted(latency_s, -sum(stage.points[0].mean_s for stage in stages)),
+        overhead_s=_overhead(journal["latency"], stages),
         load_s=load_s,
         cpu_per_request_s=cpu_s,
         memory_server_bytes=server_bytes,
@@ -89,13 +91,26 @@ def profile_model(
     )
 
 
-def _latency(target: Target, samples: Sequence[Sample], length_s: float, journal: Journal) -> Quantiles:
-    """Latency of one request at a time, through the whole service."""
-    if "latency" not in journal:
-        requests = [encode(sample, target) for sample in samples]
-        result = run_closed_loop(target, requests, 1, length_s, warmup_s=length_s / 4)
-        journal.put("latency", quantiles_of(result.done_s - result.sent_s).values)
-    return Quantiles(probabilities=PROBABILITIES, values=tuple(journal["latency"]))
+def _latency(service: Service, samples: Sequence[Sample], protocol: Protocol, length_s: float) -> list[Any]:
+    """Quantiles of the latency of one request at a time through the whole service, and what its stages took in it."""
+    target = service.target(service.model, protocol)
+    requests = [encode(sample, target) for sample in samples]
+    before = [service.control.statistics(name) for name in service.stages]
+    result = run_closed_loop(target, requests, 1, length_s, warmup_s=length_s / 4)
+    spent = [service.control.statistics(name) - then for name, then in zip(service.stages, before, strict=True)]
+    latency_s = quantiles_of(result.done_s - result.sent_s)
+    return [latency_s.probabilities, latency_s.values, sum(each.mean_compute_s(1) for each in spent)]
+
+
+def _overhead(latency: Sequence[Any], stages: Sequence[StageProfile]) -> Quantiles:
+    """The time of a request outside the instances. Stages that ran slower or faster meanwhile are allowed for."""
+    probabilities, values, compute_s = latency
+    alone = [stage.points[0] for stage in stages]
+    return overhead(
+        Quantiles(probabilities=tuple(probabilities), values=tuple(values)),
+        [point.quantiles_s for point in alone],
+        drift_s=compute_s - sum(point.server_compute_s for point in alone),
+    )
 
 
 def _stages(
@@ -118,16 +133,18 @@ def _stages(
             seconds_per_point=seconds_per_point,
             empty_bytes=float(service.server.memory_bytes()),
         )
-        before = done
-        stage, stage_cpu_s = measure_stage(
-            bench, service.configs[name], tasks[name], journal, lambda i, label: progress(before + i, total, label)
-        )
+        tell = partial(_tell, progress, done, total)
+        stage, stage_cpu_s = measure_stage(bench, service.configs[name], tasks[name], journal, tell)
         service.unload()
         stages.append(stage)
         cpu_s += stage_cpu_s
         done += len(tasks[name])
     progress(total, total, "measured")
     return tuple(stages), cpu_s
+
+
+def _tell(progress: Progress, before: int, total: int, number: int, label: str) -> None:
+    progress(before + number, total, label)
 
 
 def is_current(profile: Profile, repository: Path, models: Sequence[str]) -> bool:

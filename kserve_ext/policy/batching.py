@@ -78,7 +78,7 @@ def replicas_for(rate_rps: float, capacity_rps: float) -> int:
 def _grid(
     replica: Replica, instances: int, limit_s: float, settings: Settings, threads: int
 ) -> Iterator[tuple[StagePlan, ...]]:
-    main = _slowest(replica)
+    main = slowest(replica)
     for batch in _batch_sizes(replica, main):
         service_s = replica.laws[main].mean_s(max(1, batch), instances)
         for share in settings.queue_delays:
@@ -95,7 +95,8 @@ def _grid(
             )
 
 
-def _slowest(replica: Replica) -> int:
+def slowest(replica: Replica) -> int:
+    """Index of the stage whose batch size, delay and instances are searched; the others follow it."""
     per_row = [law.mean_s(law.batches[-1], 1) / law.batches[-1] for law in replica.laws]
     return per_row.index(max(per_row))
 

@@ -28,7 +28,9 @@ def check(plan: object, policy: str) -> Plan:
     """The plan itself. Raises PolicyError with everything that is wrong with it."""
     if not isinstance(plan, Plan):
         raise PolicyError(
-            Problem(field=policy, what="the policy did not answer with a plan", found=type(plan).__name__, allowed="Plan")
+            Problem(
+                field=policy, what="the policy did not answer with a plan", found=type(plan).__name__, allowed="Plan"
+            )
         )
     problems = tuple(_problems(plan, policy))
     if problems:
@@ -53,11 +55,15 @@ def _problems(plan: Plan, policy: str) -> Iterator[Problem]:
         ("resources.cpu_cores", plan.resources.cpu_cores, 0.001, math.inf),
     ):
         if not low <= value <= high:
-            yield Problem(field=f"{policy}: {name}", what="out of range", found=f"{value:g}", allowed=f"{low:g} to {high:g}")
+            yield Problem(
+                field=f"{policy}: {name}", what="out of range", found=f"{value:g}", allowed=f"{low:g} to {high:g}"
+            )
     for index, stage in enumerate(plan.stages):
         if stage.instances < 1 or stage.max_batch_size < 0 or stage.max_queue_delay_s < 0:
             yield Problem(field=f"{policy}: stages[{index}]", what="out of range", found=str(stage))
     explained = {reason.field for reason in plan.reasons}
     for path in decided_fields(plan):
         if path not in explained and path not in _OPTIONAL:
-            yield Problem(field=f"{policy}: {path}", what="has no reason", allowed="a Reason for every field of the plan")
+            yield Problem(
+                field=f"{policy}: {path}", what="has no reason", allowed="a Reason for every field of the plan"
+            )

@@ -16,39 +16,55 @@ KNATIVE_MAX_CONCURRENCY = 1000  # Knative's container-concurrency-max-limit, con
 def limit(replica: Replica, candidate: Candidate, limit_s: float) -> tuple[int, Reason]:
     """The concurrency limit of one replica, and why.
 
-    Two full batches per instance keep every instance busy. By Little's law a full replica answers the last of C
-    requests after about C / throughput, so C is capped where that leaves the SLO; it is never below one.
+    Two full batches per instance keep every instance busy, and in an ensemble one more per instance of each other step.
+    By Little's law a full replica answers the last of C requests after about C / throughput, so C is capped where that
+    leaves the SLO, and by Knative; it is never below one.
     """
     index = candidate.bottleneck(replica)
-    stage = candidate.stages[index]
-    rows = max(1, stage.max_batch_size)
-    filling = _BATCHES_IN_FLIGHT * rows * stage.instances
-    within_slo = min(KNATIVE_MAX_CONCURRENCY, math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps))
-    numbers = {"batch": rows, "instances": stage.instances, "filling": filling, "within_slo": within_slo}
-    if within_slo < filling:
-        chosen = max(1, within_slo)
-        text = (
-            f"{filling} requests would keep every instance busy (2 x batch {rows} x {stage.instances} instances), but at "
-            f"{candidate.saturated_rps:.4g} rps only {chosen} in flight are all answered within {format_duration(limit_s)}"
+    in_one = [max(1, stage.max_batch_size) * stage.instances for stage in candidate.stages]  # one batch per instance
+    rows, instances = max(1, candidate.stages[index].max_batch_size), candidate.stages[index].instances
+    others = sum(in_one) - in_one[index]
+    filling = _BATCHES_IN_FLIGHT * rows * instances + others
+    within_slo = max(1, math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps))
+    chosen = min(filling, within_slo, KNATIVE_MAX_CONCURRENCY)
+    busy = f"{_BATCHES_IN_FLIGHT} x batch {rows} x {instances} instances" + (
+        f" + {others} in other steps" if others else ""
+    )
+    if chosen == filling:
+        code, text = (
+            "concurrency-two-batches-in-flight",
+            (f"{busy}: one batch runs while the next fills; fewer starve the instances, more only wait"),
         )
-        return chosen, Reason(field="concurrency_limit", code="concurrency-capped-by-slo", text=text, numbers=numbers)
-    chosen = min(filling, KNATIVE_MAX_CONCURRENCY)
-    text = (
-        f"2 x batch {rows} x {stage.instances} instances: one batch runs while the next fills; "
-        f"fewer starve the instances, more only wait"
-    )
-    return chosen, Reason(
-        field="concurrency_limit", code="concurrency-two-batches-in-flight", text=text, numbers=numbers
-    )
+    elif chosen == within_slo:
+        code, text = (
+            "concurrency-capped-by-slo",
+            (
+                f"{filling} requests would keep every instance busy ({busy}), but at {candidate.saturated_rps:.4g} rps only "
+                f"{chosen} in flight are all answered within {format_duration(limit_s)}"
+            ),
+        )
+    else:
+        code, text = (
+            "concurrency-capped-by-knative",
+            f"{filling} would keep every instance busy ({busy}); Knative allows {chosen}",
+        )
+    numbers = {"batch": rows, "instances": instances, "others": others, "filling": filling, "within_slo": within_slo}
+    return chosen, Reason(field="concurrency_limit", code=code, text=text, numbers=numbers)
 
 
-def target(at_capacity: Prediction, concurrency_limit: int) -> tuple[float, Reason]:
-    """The autoscaler's soft target: the mean concurrency of a replica that carries its capacity, and why."""
+def target(at_capacity: Prediction, concurrency_limit: int, metric: str) -> tuple[float, Reason]:
+    """The autoscaler's soft target: what a replica at its capacity shows, in requests in flight or a second; and why."""
     steady = math.floor(at_capacity.mean_concurrency * 100) / 100
+    numbers = {"capacity_rps": at_capacity.rate_rps, "mean_concurrency": at_capacity.mean_concurrency}
+    if metric == "rps":
+        chosen = max(0.01, math.floor(at_capacity.rate_rps * 100) / 100)
+        text = f"a replica holds the SLO up to {at_capacity.rate_rps:.4g} rps; above that another replica is due"
+        return chosen, Reason(field="scaling.target", code="target-capacity-rps", text=text, numbers=numbers)
     chosen = max(0.01, min(float(concurrency_limit), steady))
     text = (
         f"a replica at its capacity of {at_capacity.rate_rps:.4g} rps has {steady:.4g} requests in flight on average "
         f"(rate x mean latency); above that another replica is due"
     )
-    numbers = {"capacity_rps": at_capacity.rate_rps, "mean_concurrency": at_capacity.mean_concurrency}
+    if chosen < steady:
+        text += f"; Knative takes no target above the limit of {concurrency_limit}"
     return chosen, Reason(field="scaling.target", code="target-steady-concurrency", text=text, numbers=numbers)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kserve_ext.domain import Intent, Plan, Reason
 from kserve_ext.policy.replica import Replica, predict
 from kserve_ext.policy.request import Settings
+from kserve_ext.policy.scaling import PLANNED_METRICS
 from kserve_ext.units import format_duration
 
 
@@ -56,25 +57,37 @@ def _replicas(plan: Plan, intent: Intent, wanted_minimum: int) -> Iterator[Reaso
         numbers = {"wanted": float(wanted_minimum), "max_replicas": float(scaler.max_replicas)}
         yield Reason(field="scaling.min_replicas", code="min-replicas-above-max", text=text, numbers=numbers)
     if scaler.min_replicas * plan.capacity_rps < intent.rate.low_rps and intent.pins.min_replicas is not None:
+        carried = scaler.min_replicas * plan.capacity_rps
         text = (
-            f"minReplicas {scaler.min_replicas} is kept, but carries {scaler.min_replicas * plan.capacity_rps:.4g} of the "
+            f"minReplicas {scaler.min_replicas} is kept, but carries {carried:.4g} of the "
             f"{intent.rate.low_rps:.4g} rps expected at quiet times"
         )
-        yield Reason(field="scaling.min_replicas", code="min-replicas-below-need", text=text)
+        numbers = {"min_replicas": float(scaler.min_replicas), "carried_rps": carried, "low_rps": intent.rate.low_rps}
+        yield Reason(field="scaling.min_replicas", code="min-replicas-below-need", text=text, numbers=numbers)
 
 
 def _target(plan: Plan, intent: Intent) -> Iterator[Reason]:
-    scaler = plan.scaling
+    scaler, numbers = plan.scaling, {"target": plan.scaling.target}
     if scaler.metric == "concurrency" and plan.concurrency_limit and scaler.target > plan.concurrency_limit:
         text = f"a target of {scaler.target:g} is above the limit of {plan.concurrency_limit}: Knative takes the limit instead"
-        yield Reason(field="scaling.target", code="target-above-limit", text=text)
+        yield Reason(field="scaling.target", code="target-above-limit", text=text,
+                     numbers=numbers | {"limit": float(plan.concurrency_limit)})  # fmt: skip
     if scaler.metric == "rps" and scaler.target > plan.capacity_rps:
         text = f"a target of {scaler.target:g} rps is more than the {plan.capacity_rps:.4g} rps a replica holds within the SLO"
-        yield Reason(field="scaling.target", code="target-above-capacity", text=text)
+        yield Reason(field="scaling.target", code="target-above-capacity", text=text,
+                     numbers=numbers | {"capacity_rps": plan.capacity_rps})  # fmt: skip
+    if (
+        scaler.metric not in PLANNED_METRICS
+        and intent.pins.scale_target is None
+        and "target" not in intent.pins.autoscaling
+    ):
+        text = f"scaling on {scaler.metric} is kept, but the target of {scaler.target:g} counts requests in flight: set one"
+        yield Reason(field="scaling.target", code="target-of-other-metric", text=text, numbers=numbers)
 
 
 def _timeout(plan: Plan, intent: Intent) -> Iterator[Reason]:
     pinned = intent.pins.timeout_s
     if pinned is not None and pinned < plan.slo.p99_s:
         text = f"timeout {pinned:g} s ends requests before the SLO of {format_duration(plan.slo.p99_s)} does"
-        yield Reason(field="timeout_s", code="timeout-below-slo", text=text)
+        numbers = {"timeout_s": pinned, "slo_p99_s": plan.slo.p99_s}
+        yield Reason(field="timeout_s", code="timeout-below-slo", text=text, numbers=numbers)

@@ -102,6 +102,12 @@ def capacity(chosen: Candidate, intent: Intent, settings: Settings) -> Reason:
     return Reason(field="capacity_rps", code="capacity-simulated-p99", text=text, numbers=numbers)
 
 
+def margin(settings: Settings) -> Reason:
+    """Why a share of the SLO is kept free."""
+    text = f"{settings.margin:.0%} of the SLO is kept free: the simulated p99 is within about that of a real server's"
+    return Reason(field="margin", code="margin-simulation-error", text=text, numbers={"margin": settings.margin})
+
+
 def replicas_at_high_rate(needed: int, intent: Intent, chosen: Candidate) -> Reason:
     """Why so many replicas at the busy rate."""
     text = f"{intent.rate.high_rps:.4g} rps / {chosen.capacity_rps:.4g} rps a replica, rounded up"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from kserve_ext.domain import Intent, Profile
 from kserve_ext.errors import InfeasibleError
-from kserve_ext.policy.batching import Candidate, replicas_for, search
+from kserve_ext.policy.batching import MOST_LOAD, Candidate, replicas_for, search, slowest
 from kserve_ext.policy.replica import Replica
 from kserve_ext.policy.request import PlanRequest, Settings
 from kserve_ext.units import format_duration
 
 _LOOSER = 1.25  # step in which a longer SLO is looked for
-_LONGEST = 64.0  # times the SLO asked for; beyond it no SLO is offered
+_STEPS = 20  # to 69 times the first; beyond it no SLO is offered
 
 
 def on(profile: Profile, replica: Replica, tried: Sequence[Candidate], request: PlanRequest) -> InfeasibleError:
@@ -34,54 +35,66 @@ def _slo_too_short(
         f"{intent.name}: p99 of {format_duration(intent.slo.p99_s)} cannot be held on {profile.hardware}: one request alone "
         f"takes {format_duration(idle_s)} at p99, and {settings.margin:.0%} of the SLO is kept free"
     )
-    nearest_s = _shortest_slo(replica, tried[0], intent, needed_s, settings)
-    nearest = f"the shortest SLO that one request meets is {format_duration(needed_s)}"
+    high_rps = intent.rate.high_rps
+    nearest_s = _shortest_slo(replica, tried[0], high_rps, intent.max_replicas, needed_s, settings)
     if nearest_s is not None:
-        nearest = f"kserve-ext.dev/slo-p99: {format_duration(nearest_s)} holds {intent.rate.high_rps:g} rps"
+        nearest = f"kserve-ext.dev/slo-p99: {format_duration(nearest_s)} holds {high_rps:g} rps"
+        return InfeasibleError(message, binding="slo-p99", nearest=nearest)
+    fewest = replicas_for(high_rps, MOST_LOAD * max(candidate.saturated_rps for candidate in tried))
+    nearest = f"the shortest SLO that one request meets is {format_duration(needed_s)}"
+    nearest_s = _shortest_slo(replica, tried[0], high_rps, fewest, needed_s, settings)
+    if nearest_s is not None:
+        nearest = (
+            f'kserve-ext.dev/slo-p99: {format_duration(nearest_s)} with kserve-ext.dev/max-replicas: "{fewest}" '
+            f"holds {high_rps:g} rps"
+        )
     return InfeasibleError(message, binding="slo-p99", nearest=nearest)
 
 
 def _too_few_replicas(
     profile: Profile, replica: Replica, best: Candidate, intent: Intent, settings: Settings
 ) -> InfeasibleError:
-    allowed = intent.max_replicas or 1
-    needed = replicas_for(intent.rate.high_rps, best.capacity_rps)
+    allowed, high_rps = intent.max_replicas or 1, intent.rate.high_rps
+    needed = replicas_for(high_rps, best.capacity_rps)
     message = (
-        f"{intent.name}: {intent.rate.high_rps:g} rps within {format_duration(intent.slo.p99_s)} need {needed} replicas on "
+        f"{intent.name}: {high_rps:g} rps within {format_duration(intent.slo.p99_s)} need {needed} replicas on "
         f"{profile.hardware} ({best.capacity_rps:.4g} rps each), and kserve-ext.dev/max-replicas allows {allowed}"
     )
-    nearest = (
-        f'kserve-ext.dev/max-replicas: "{needed}", or a rate of at most {math.floor(allowed * best.capacity_rps)} rps'
-    )
-    longer_s = _shortest_slo(replica, best, intent, intent.slo.p99_s * _LOOSER, settings)
+    most_rps = round_down(allowed * best.capacity_rps)
+    nearest = f'kserve-ext.dev/max-replicas: "{needed}", or a rate of at most {most_rps:.10g}rps'
+    longer_s = _shortest_slo(replica, best, high_rps, allowed, intent.slo.p99_s * _LOOSER, settings)
     if longer_s is not None:
         nearest += f", or slo-p99: {format_duration(longer_s)}"
     return InfeasibleError(message, binding="max-replicas", nearest=nearest)
 
 
 def _shortest_slo(
-    replica: Replica, like: Candidate, intent: Intent, start_s: float, settings: Settings
+    replica: Replica, like: Candidate, rate_rps: float, max_replicas: int | None, start_s: float, settings: Settings
 ) -> float | None:
-    """The first SLO from `start_s` upwards, in steps of a quarter, that a replica of this size holds."""
-    instances = max(stage.instances for stage in like.stages)
-    slo_s = start_s
-    while slo_s <= _LONGEST * max(intent.slo.p99_s, start_s):
-        slo_s = round_up(slo_s)
-        held = search(replica, instances=instances, limit_s=slo_s * (1 - settings.margin), settings=settings)
-        if held and held[0].capacity_rps > 0:
-            needed = replicas_for(intent.rate.high_rps, held[0].capacity_rps)
-            if intent.max_replicas is None or needed <= intent.max_replicas:
-                return slo_s
-            if intent.rate.high_rps > (intent.max_replicas or 1) * held[0].saturated_rps:
-                return None
-        slo_s *= _LOOSER
-    return None
+    """The first SLO from `start_s` upwards, in steps of a quarter, that replicas of this size hold; None: none does."""
+    instances = like.stages[slowest(replica)].instances
+
+    def holds(slo_s: float) -> bool:
+        best = search(replica, instances=instances, limit_s=slo_s * (1 - settings.margin), settings=settings)[0]
+        if best.capacity_rps == 0:
+            return False
+        return max_replicas is None or replicas_for(rate_rps, best.capacity_rps) <= max_replicas
+
+    slos = [round_up(start_s * _LOOSER**step) for step in range(_STEPS)]
+    first = bisect_left(slos, True, key=holds)  # a longer SLO holds whatever a shorter one does
+    return slos[first] if first < len(slos) else None
 
 
 def round_up(seconds: float) -> float:
     """The next duration with two significant digits: 0.0213 -> 0.022."""
     scale = 10.0 ** (math.floor(math.log10(seconds)) - 1)
     return round(math.ceil(seconds / scale - 1e-9) * scale, 12)
+
+
+def round_down(rate_rps: float) -> float:
+    """The next lower rate that is short to write: whole from 10 on, else with two significant digits: 0.417 -> 0.41."""
+    scale = 10.0 ** max(0, 1 - math.floor(math.log10(rate_rps)))
+    return math.floor(rate_rps * scale) / scale
 
 
 def on_no_hardware(kinds: Sequence[str], refusals: Sequence[InfeasibleError]) -> InfeasibleError:

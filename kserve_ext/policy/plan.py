@@ -18,7 +18,7 @@ from kserve_ext.policy.batching import Candidate
 from kserve_ext.policy.contradictions import with_warnings
 from kserve_ext.policy.replica import Replica, build_replica, predict
 from kserve_ext.policy.request import PlanRequest, Settings
-from kserve_ext.policy.scaling import scaling
+from kserve_ext.policy.scaling import scaling, scaling_metric
 from kserve_ext.policy.shape import instance_counts
 
 _QUEUE_FULL = 11  # queue-proxy lets 10 x the limit wait beside the limit itself, the next request gets 503
@@ -63,8 +63,13 @@ def choose(request: PlanRequest) -> Choice:
         )  # fmt: skip
     refusals: list[InfeasibleError] = []
     for kind in usable:
+        profile = request.profiles[kind]
+        if profile.hardware != kind:
+            raise ProfileError(
+                Problem(field="hardware", what="a profile of other hardware", found=profile.hardware, allowed=kind)
+            )
         try:
-            return _choose_on(request, request.profiles[kind])
+            return _choose_on(request, profile)
         except InfeasibleError as error:
             refusals.append(error)
     raise infeasible.on_no_hardware(usable, refusals)
@@ -134,7 +139,7 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
         prediction=prediction,
         replicas_at_high_rate=choice.needed,
         reasons=(
-            *reasons, explanations.capacity(chosen, intent, settings),
+            *reasons, explanations.capacity(chosen, intent, settings), explanations.margin(settings),
             explanations.replicas_at_high_rate(choice.needed, intent, chosen),
             limit_reason, target_reason, min_reason, max_reason, *scaler_reasons, timeout_reason, *resource_reasons,
         ),
@@ -155,7 +160,8 @@ def _target(intent: Intent, at_capacity: Prediction, concurrency_limit: int) -> 
         pinned = float(intent.pins.autoscaling["target"])
     if pinned is not None:
         return pinned, explanations.set_by_user("scaling.target", pinned)
-    return concurrency.target(at_capacity, concurrency_limit or concurrency.KNATIVE_MAX_CONCURRENCY)
+    limit = concurrency_limit or concurrency.KNATIVE_MAX_CONCURRENCY
+    return concurrency.target(at_capacity, limit, scaling_metric(intent.pins))
 
 
 def _timeout(

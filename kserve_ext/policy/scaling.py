@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from kserve_ext.domain import Intent, Reason, Scaling
+from kserve_ext.domain import Intent, Pins, Reason, Scaling
 from kserve_ext.units import format_duration, parse_duration_s
+
+PLANNED_METRICS = ("concurrency", "rps")  # a target for any other metric is the user's
 
 _DEFAULT_WINDOW_S = 60.0  # stable-window, Knative config-autoscaler; allowed 6 s to 1 h
 _MAX_WINDOW_S = 3600.0
@@ -44,8 +46,8 @@ def scaling(
             )
         values[name] = value
         reasons.append(Reason(field=f"scaling.{name}", code=code, text=text, numbers={name: value}))
-    metric = pinned.get("metric") or intent.pins.scale_metric or "concurrency"
-    reasons.append(_metric(metric, metric != "concurrency"))
+    metric = scaling_metric(intent.pins)
+    reasons.append(_metric(metric, "metric" in pinned or intent.pins.scale_metric is not None))
     return (
         Scaling(
             min_replicas=min_replicas,
@@ -73,6 +75,11 @@ ANNOTATIONS: Mapping[str, str] = {  # field of Scaling -> annotation under autos
     "scale_down_delay_s": "scale-down-delay",
     "initial_scale": "initial-scale",
 }
+
+
+def scaling_metric(pins: Pins) -> str:
+    """What the autoscaler looks at: what the user set, or requests in flight."""
+    return pins.autoscaling.get("metric") or pins.scale_metric or "concurrency"
 
 
 def _window(start_s: float) -> tuple[float, str, str]:

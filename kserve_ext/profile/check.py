@@ -27,7 +27,10 @@ def faults(record: Any, path: str = "", name: str = "") -> Iterator[tuple[str, s
     elif isinstance(record, int | float):
         least = 1 if name in _FROM_ONE else 0
         if not (math.isfinite(record) and record >= least) or (name in _ABOVE_ZERO and record == 0):
-            yield path, "a number above zero is needed" if name in _ABOVE_ZERO else f"a number from {least} up is needed"
+            yield (
+                path,
+                "a number above zero is needed" if name in _ABOVE_ZERO else f"a number from {least} up is needed",
+            )
 
 
 def _quantiles(probabilities: Sequence[float], values: Sequence[float], path: str) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ def fit(stage: StageProfile) -> tuple[LatencyCurve, ...]:
     dynamic batcher does. Raises ProfileError when batch 1 or an instance count in between is missing.
     """
     counts = sorted({point.instances for point in stage.points})
-    if counts != list(range(1, len(counts) + 1)):
+    if not counts or counts != list(range(1, len(counts) + 1)):
         raise ProfileError(
             Problem(
                 field=f"stages[{stage.model}].points",

@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kserve_ext.domain import Quantiles
 
 PROBABILITIES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+ALWAYS_KNOWN = 0.9  # quantiles up to here are told however few the values
+LEAST_ABOVE = 2  # values above a higher quantile: one stall of the host in 50 executions is not the model's p99
+STALL = 3.0  # times the median: slower executions tell of the host, and are left out where a typical one is sought
 FULL_SHARE = 0.95  # of executions: fewer full batches, and the throughput is that of other batch sizes too
+PARTS = 5  # of a run, each with its own rate: a stall of the host spoils one of them
 
 
 def batch_sizes(max_batch: int) -> tuple[int, ...]:
@@ -26,16 +31,20 @@ def batch_sizes(max_batch: int) -> tuple[int, ...]:
 def steady_rate(done_s: Sequence[float], together: int) -> float:
     """Answers per second in a steady state, where up to `together` come at about the same time.
 
-    From the mean time of the first `together` answers to that of the last: (n - together) answers later. Counting
-    between two fixed moments would be off by up to `together` answers. Raises ValueError for less than two rounds.
+    Counting between two moments would be off by up to `together` answers, so an edge is the mean time of that many.
+    The run is cut into up to five parts of at least three rounds each, and the median of their rates is told.
+    Raises ValueError for less than two rounds.
     """
     times = np.sort(np.asarray(done_s, np.float64))
-    if times.size < 2 * together:
+    last = times.size - together
+    if last < together:
         raise ValueError(f"{times.size} answers are less than two rounds of {together}")
-    span_s = float(times[-together:].mean() - times[:together].mean())
-    if span_s <= 0:
-        raise ValueError("all answers came at the same time")
-    return (times.size - together) / span_s
+    parts = max(1, min(PARTS, last // (3 * together)))
+    edges = np.linspace(0, last, parts + 1).round().astype(int)
+    edge_s = np.array([times[edge : edge + together].mean() for edge in edges])
+    if np.any(np.diff(edge_s) <= 0):
+        raise ValueError("answers of several rounds came at the same time")
+    return float(np.median(np.diff(edges) / np.diff(edge_s)))
 
 
 def occupancy_s(instances: int, executions_per_s: float) -> float:
@@ -43,10 +52,17 @@ def occupancy_s(instances: int, executions_per_s: float) -> float:
     return instances / executions_per_s
 
 
-def quantiles_of(values_s: Sequence[float]) -> Quantiles:
-    """The usual quantiles of measured times, by linear interpolation."""
-    values = np.quantile(np.asarray(values_s, np.float64), PROBABILITIES)
-    return Quantiles(probabilities=PROBABILITIES, values=tuple(values.tolist()))
+def quantiles_of(values_s: Sequence[float] | NDArray[np.float64]) -> Quantiles:
+    """The usual quantiles of measured times, by linear interpolation, as far up as so many values can tell."""
+    values = np.asarray(values_s, np.float64)
+    known = tuple(p for p in PROBABILITIES if p <= ALWAYS_KNOWN or round(values.size * (1 - p), 9) >= LEAST_ABOVE)
+    return Quantiles(probabilities=known, values=tuple(np.quantile(values, known).tolist()))
+
+
+def typical_mean_s(values_s: Sequence[float] | NDArray[np.float64]) -> float:
+    """Mean of the values without stalls."""
+    values = np.asarray(values_s, np.float64)
+    return float(values[values <= STALL * np.median(values)].mean())
 
 
 def shifted(quantiles: Quantiles, by_s: float) -> Quantiles:
@@ -54,6 +70,18 @@ def shifted(quantiles: Quantiles, by_s: float) -> Quantiles:
     return Quantiles(
         probabilities=quantiles.probabilities, values=tuple(max(value + by_s, 0.0) for value in quantiles.values)
     )
+
+
+def overhead(latency: Quantiles, services: Sequence[Quantiles], drift_s: float = 0.0) -> Quantiles:
+    """What a request takes beyond its services: quantile less quantiles, never below zero, ascending.
+
+    Subtracting quantile by quantile leaves a constant where the services alone explain the spread; subtracting their
+    means would count that spread twice in a simulation that draws both. `drift_s` is how much slower the services
+    were in the run of `latency` than in their own.
+    """
+    spent = sum(np.interp(latency.probabilities, each.probabilities, each.values) for each in services)
+    rest = np.maximum.accumulate(np.maximum(np.asarray(latency.values) - spent - drift_s, 0.0))
+    return Quantiles(probabilities=latency.probabilities, values=tuple(rest.tolist()))
 
 
 def scaled(quantiles: Quantiles, factor: float) -> Quantiles:

@@ -73,7 +73,7 @@ def _read(text: str, file: str) -> tuple[tuple[str, ...], list[tuple[int, _Row]]
     try:
         return tuple(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise ProfileError(Problem(file=file, line=reader.line_num, what=f"not CSV: {error}")) from error
+        raise ProfileError(Problem(file=file, line=reader.line_num + 1, what=f"not CSV: {error}")) from error
 
 
 def _unit(columns: tuple[str, ...], file: str) -> str:
@@ -85,7 +85,7 @@ def _unit(columns: tuple[str, ...], file: str) -> str:
         )  # fmt: skip
     unit = units[0]
     known = {*_PLAIN, f"latency_{unit}", *(f"{name}_{unit}" for name in _QUANTILES)}
-    unknown = [column for column in columns if column not in known]
+    unknown = [column or "one without a name" for column in columns if column not in known]
     if unknown:
         raise ProfileError(
             Problem(

@@ -10,7 +10,7 @@ import numpy as np
 
 from kserve_ext.domain import Measurement, Plan, Profile, Quantiles, Service, StagePlan
 from kserve_ext.policy import Settings
-from kserve_ext.policy.batching import bisect_share
+from kserve_ext.policy.batching import MOST_LOAD, bisect_share
 from kserve_ext.policy.replica import Replica, build_replica, predict
 from kserve_ext.profile.fit import fit
 from kserve_ext.report.content import Candidate, Command, LatencyRow, LoadRow, RunReport
@@ -53,6 +53,7 @@ def assemble(
         latency_curve=latency_rows(profile),
         load_curve=load_rows(replica, plan.stages, settings),
         untuned_load_curve=load_rows(replica, bare, settings),
+        untuned_capacity_rps=_capacity_rps(replica, bare, plan, settings),
         candidates=candidates(replica, plan, main, settings),
         main_stage=main,
         commands=commands,
@@ -107,12 +108,13 @@ def candidates(replica: Replica, plan: Plan, main: int, settings: Settings) -> t
 
 
 def _capacity_rps(replica: Replica, stages: Sequence[StagePlan], plan: Plan, settings: Settings) -> float:
-    saturated_rps, limit_s = replica.saturated_rps(stages), plan.slo.p99_s * (1 - plan.margin)
+    """What one replica takes, by the same reckoning as the plan's own capacity."""
+    most_rps, limit_s = MOST_LOAD * replica.saturated_rps(stages), plan.slo.p99_s * (1 - plan.margin)
 
     def holds(share: float) -> bool:
-        return _load_row(replica, stages, share * saturated_rps, settings).p99_s <= limit_s
+        return _load_row(replica, stages, share * most_rps, settings).p99_s <= limit_s
 
-    return saturated_rps * bisect_share(holds, settings.capacity_steps)
+    return most_rps * bisect_share(holds, settings.capacity_steps)
 
 
 def _binding(replica: Replica, stages: Sequence[StagePlan]) -> int:

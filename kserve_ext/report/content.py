@@ -65,6 +65,7 @@ class RunReport:
     latency_curve: tuple[LatencyRow, ...] = ()
     load_curve: tuple[LoadRow, ...] = ()  # one replica of the plan
     untuned_load_curve: tuple[LoadRow, ...] = ()  # one replica, no batching, one instance
+    untuned_capacity_rps: float | None = None  # what one untuned replica takes, reckoned as plan.capacity_rps is
     candidates: tuple[Candidate, ...] = ()
     main_stage: int = 0  # index of the stage that binds, the one whose choices the candidates are
     commands: tuple[Command, ...] = ()  # how to reproduce; empty: the one `run` command

@@ -6,13 +6,12 @@ A RunReport in, tiles out. Gains are told as they are: a plan that is no better 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_ext.domain import Measurement
 from kserve_ext.report import wording
 from kserve_ext.report.compare import main_measurement, p99_s
-from kserve_ext.report.content import LoadRow, RunReport
+from kserve_ext.report.content import RunReport
 
 _NOTICEABLE = 1.05  # a ratio within 5 % of one is called the same
 _KEPT_UP = 0.95  # a throughput below 95 % of the rate offered is an overload
@@ -26,31 +25,6 @@ class Tile:
     label: str
     detail: str
     tone: str = ""  # good | bad | ""
-
-
-def capacity_rps(curve: Sequence[LoadRow], limit_s: float) -> float:
-    """Highest rate of a load curve with p99 within `limit_s`, between two rows by a straight line; 0 if there is none.
-
-    A curve that never reaches the limit holds at least its last rate.
-    """
-    held: LoadRow | None = None
-    for row in sorted(curve):
-        if not row.p99_s <= limit_s:
-            return _crossing_rps(held, row, limit_s) if held else 0.0
-        held = row
-    return held.rate_rps if held else 0.0
-
-
-def untuned_capacity_rps(report: RunReport) -> float:
-    """What one untuned replica takes with the same margin to the SLO."""
-    return capacity_rps(report.untuned_load_curve, report.plan.slo.p99_s * (1 - report.plan.margin))
-
-
-def _crossing_rps(held: LoadRow, missed: LoadRow, limit_s: float) -> float:
-    if not math.isfinite(missed.p99_s):
-        return held.rate_rps
-    share = (limit_s - held.p99_s) / (missed.p99_s - held.p99_s)
-    return held.rate_rps + share * (missed.rate_rps - held.rate_rps)
 
 
 def tiles(report: RunReport) -> tuple[Tile, ...]:
@@ -91,30 +65,26 @@ def _share_tile(p99: float, slo_s: float) -> Tile:
 
 
 def _capacity_tile(report: RunReport) -> Tile:
-    untuned_rps = untuned_capacity_rps(report)
-    plan_rps = report.plan.capacity_rps
-    if not report.untuned_load_curve:
+    plan_rps, untuned_rps = report.plan.capacity_rps, report.untuned_capacity_rps
+    if untuned_rps is None:
         return Tile(value=wording.rate(plan_rps), label="load one replica takes", detail="with p99 within the SLO")
     detail = f"{wording.rate(plan_rps)} instead of {wording.rate(untuned_rps)} within the SLO"
-    if untuned_rps <= 0:
+    if untuned_rps == 0:
         return Tile(value=wording.rate(plan_rps), label="load one replica takes", detail=detail, tone="good")
     gain = plan_rps / untuned_rps
     tone = "good" if gain >= _NOTICEABLE else "bad" if gain * _NOTICEABLE <= 1 else ""
-    return Tile(
-        value=wording.times(plan_rps, untuned_rps), label="the load one replica takes", detail=detail, tone=tone
-    )
+    value = wording.times(plan_rps, untuned_rps)
+    return Tile(value=value, label="the load one replica takes", detail=detail, tone=tone)
 
 
 def _replica_tile(report: RunReport) -> Tile:
-    planned = report.plan.replicas_at_high_rate
-    high = wording.rate(report.intent.rate.high_rps)
-    untuned_rps = untuned_capacity_rps(report)
-    noun = "replica" if planned == 1 else "replicas"
-    if untuned_rps <= 0:
-        return Tile(value=str(planned), label=f"{noun} at {high}", detail=f"up to {report.plan.scaling.max_replicas}")
-    needed = math.ceil(report.intent.rate.high_rps / untuned_rps)
+    planned, high_rps = report.plan.replicas_at_high_rate, report.intent.rate.high_rps
+    label = f"{'replica' if planned == 1 else 'replicas'} at {wording.rate(high_rps)}"
+    if not report.untuned_capacity_rps:
+        return Tile(value=str(planned), label=label, detail=f"up to {report.plan.scaling.max_replicas}")
+    needed = math.ceil(high_rps / report.untuned_capacity_rps)
     tone = "good" if planned < needed else "bad" if planned > needed else ""
-    return Tile(value=str(planned), label=f"{noun} at {high}", detail=f"{needed} needed untuned", tone=tone)
+    return Tile(value=str(planned), label=label, detail=f"{needed} needed untuned", tone=tone)
 
 
 def _prediction_tile(report: RunReport) -> Tile | None:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from kserve_ext.errors import TritonError
 from kserve_ext.triton import log
 from kserve_ext.triton.answers import ModelMetadata, ModelStatistics, read_metadata, read_statistics
-from kserve_ext.triton.repository import served_config
+from kserve_ext.triton.repository import check_servable, served_config
 from kserve_ext.triton.server import LOAD_TIMEOUT_S, TritonServer
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ class TritonControl:
         A config for the onnxruntime backend is turned to the python backend where the embedded server has only that.
         Raises TritonError that says which field or file is at fault.
         """
+        if self._server:
+            config = config and served_config(config, self._server.install.backends)
+            check_servable(self._server.repository, model, config)
         if config is None:
             self._drop_override(model)
         position = self._server.log_position() if self._server else 0
-        body = {"parameters": {"config": self._as_json(model, config)}} if config is not None else {}
+        body = {"parameters": {"config": _as_json(model, config)}} if config is not None else {}
         started = time.monotonic()
         status, answer = self._ask(
             "POST", f"/v2/repository/models/{quote(model)}/load", body, timeout_s=timeout_s, doing=f"loading {model}"
@@ -100,13 +103,6 @@ class TritonControl:
         """Unload a loaded model: until then Triton keeps the config it was given, and a plain load changes nothing."""
         if self._state(model) == "READY":
             self.unload(model)
-
-    def _as_json(self, model: str, config: ModelConfig) -> str:
-        from google.protobuf import json_format
-
-        served = served_config(config, self._server.install.backends) if self._server else config
-        fields = json_format.MessageToDict(served, preserving_proto_field_name=True)
-        return json.dumps({**fields, "name": model})
 
     def _state(self, model: str) -> str:
         """READY, LOADING, UNLOADING, UNAVAILABLE, or empty for a model that was never loaded."""
@@ -165,3 +161,10 @@ class TritonControl:
             raise TritonError(
                 f"{self.address} answers {path} with something that is not JSON: no Triton there?"
             ) from error
+
+
+def _as_json(model: str, config: ModelConfig) -> str:
+    from google.protobuf import json_format
+
+    fields = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    return json.dumps({**fields, "name": model})

@@ -71,6 +71,17 @@ def served_config(config: ModelConfig, backends: frozenset[str]) -> ModelConfig:
     )
 
 
+def check_servable(repository: Path, model: str, config: ModelConfig | None = None) -> None:
+    """Raise ModelError unless the files of the model and of its ensemble steps are there, for `config` if given.
+
+    Triton must not be asked to load a python model without its file: it waits for ever for a stub that has ended.
+    """
+    for name in with_steps(repository, model) if config is None else ():
+        _check_files(repository / name, read_config(repository, name))
+    if config is not None:
+        _check_files(repository / model, config)
+
+
 def stage(source_repo: Path, target: Path, models: Sequence[str], backends: frozenset[str]) -> None:
     """Make `target` a repository with these models and their ensemble steps. Raises ModelError before writing any."""
     names = dict.fromkeys(name for model in models for name in with_steps(source_repo, model))
@@ -108,7 +119,9 @@ def _check_files(folder: Path, config: ModelConfig) -> None:
         return
     filename = config.default_model_filename or _MODEL_FILES.get(backend)
     versions = _versions(folder)
-    remedy = "make models" if filename == _MODEL_FILES["onnxruntime"] else f"put {filename or 'the model'} there"
+    remedy = f"put {filename or 'the model'} there"
+    if backend == "onnxruntime":
+        remedy = f"`make models` builds the models that come with this repository; for your own, {remedy}"
     if not versions:
         what = "there is no version folder"
         raise ModelError(Problem(file=str(folder / "1"), what=what, allowed="a folder named 1, 2, …"), remedy=remedy)

@@ -160,7 +160,6 @@ class TritonServer:
             *(f"--{name}-address={LOOPBACK}" for name in ("http", "grpc", "metrics")),
             *(f"--{name}-port={getattr(ports, name)}" for name in ("http", "grpc", "metrics")),
             f"--backend-config=python,shm-region-prefix-name={self._token}",
-            f"--backend-config=python,stub-timeout-seconds={LOAD_TIMEOUT_S:.0f}",
         )
 
     def _wait_until_live(self, ports: Ports) -> None:

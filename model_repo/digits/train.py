@@ -145,7 +145,8 @@ def _shifted(images: Array, random: np.random.Generator) -> Array:
     moves = random.integers(0, 3, (len(images), 2))
     moves[random.random(len(images)) >= SHIFT_SHARE] = 1  # the middle: not moved
     moved = [frame[down : down + 8, right : right + 8] for frame, (down, right) in zip(framed, moves, strict=True)]
-    return np.stack(moved).reshape(-1, 64)
+    rows: Array = np.stack(moved).reshape(-1, 64)
+    return rows
 
 
 def as_onnx(layers: list[Layer]) -> bytes:

@@ -129,7 +129,9 @@ def _pooled(graph: Graph, hidden: str) -> str:
     count = graph.node("Max", graph.node("ReduceSum", mask, one, keepdims=0), graph.constant("tokens_min", TOKENS_MIN))
     mean = graph.node("Div", total, count)
     length = graph.node("ReduceL2", mean, axes=[1], keepdims=1)
-    return graph.node("Div", mean, graph.node("Max", length, graph.constant("length_min", LENGTH_MIN)), name="embedding")
+    return graph.node(
+        "Div", mean, graph.node("Max", length, graph.constant("length_min", LENGTH_MIN)), name="embedding"
+    )
 
 
 def _serialised(graph: Graph) -> bytes:

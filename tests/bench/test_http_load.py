@@ -164,7 +164,7 @@ def test_a_closed_loop_gives_up_on_a_server_that_only_refuses(raw_server: StartS
         while read_http_request(connection):
             connection.sendall(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n")
 
-    with pytest.raises(UnreachableError, match="requests in a row failed: {'HTTP 500'"):
+    with pytest.raises(UnreachableError, match=r"requests in a row failed: \{'HTTP 500'"):
         run_closed_loop(_target(raw_server(refuse)), [REQUEST], 2, 60.0)
 
 

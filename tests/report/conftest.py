@@ -272,6 +272,7 @@ def full(plan: Plan, profile: Profile) -> RunReport:
         latency_curve=curve,
         load_curve=load_curve(640.0, 0.0338, 0.0062, 16),
         untuned_load_curve=load_curve(98.0, 0.013, 0.0069, 1),
+        untuned_capacity_rps=86.3,
         candidates=candidates(),
         commands=(
             Command("kserve-ext run manifests/examples/digits.yaml", "Profile, plan, serve and verify"),

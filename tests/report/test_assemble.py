@@ -12,7 +12,6 @@ from kserve_ext.policy import PlanRequest, Settings
 from kserve_ext.policy import plan as make_plan
 from kserve_ext.report import RunReport
 from kserve_ext.report.assemble import assemble, latency_rows
-from kserve_ext.report.worth import untuned_capacity_rps
 
 SETTINGS = Settings(simulated_requests=2000, confirmed_requests=4000, capacity_steps=6)
 
@@ -55,8 +54,9 @@ def test_the_load_curve_meets_the_slo_near_the_planned_capacity(assembled: RunRe
 
 
 def test_the_untuned_capacity_is_known_well_below_saturation(assembled: RunReport, profile: Profile) -> None:
+    assert assembled.untuned_capacity_rps is not None
     one_row_s = next(row.mean_s for row in latency_rows(profile) if (row.batch, row.instances) == (1, 1))
-    assert 0.6 / one_row_s < untuned_capacity_rps(assembled) < 1 / one_row_s
+    assert 0.6 / one_row_s < assembled.untuned_capacity_rps < 1 / one_row_s
 
 
 def test_the_fitted_p99_is_the_measured_shape_around_the_fitted_mean(profile: Profile) -> None:

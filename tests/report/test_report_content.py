@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from kserve_ext.domain import Plan, Quantiles, Reason
 from kserve_ext.report import LoadRow, RunReport, wording
 from kserve_ext.report.charts.batch import spread_s
+from kserve_ext.report.charts.load import p99_at_s
 from kserve_ext.report.charts.scale import apart, log_ticks
 from kserve_ext.report.compare import attainment, comparison
-from kserve_ext.report.reasons import grouped_reasons, plan_value
-from kserve_ext.report.worth import capacity_rps, tiles
+from kserve_ext.report.reasons import grouped_reasons, plan_value, reason_row
+from kserve_ext.report.worth import tiles
 
 
 @pytest.mark.parametrize(
@@ -99,24 +100,25 @@ def test_a_plan_that_is_no_better_says_so(
 
 
 @pytest.mark.parametrize(
-    ("p99s_s", "rate_rps"),
+    ("untuned_rps", "value", "replicas"),
     [
-        ((0.02, 0.04, 0.08), 25.0),
-        ((0.02, 0.03, 0.04), 30.0),
-        ((0.02, math.inf, math.inf), 10.0),
-        ((0.09, 0.1, 0.2), 0.0),
+        (0.0, "531/s", "up to 2"),
+        (None, "531/s", "up to 2"),
+        (531.0, "1.0×", "1 needed untuned"),
+        (50.0, "11×", "8 needed untuned"),
     ],
 )
-def test_capacity_is_where_the_load_curve_meets_the_limit(p99s_s: tuple[float, ...], rate_rps: float) -> None:
-    curve = tuple(LoadRow(10.0 * place, 0.01, p99_s, 1.0) for place, p99_s in enumerate(p99s_s, start=1))
-    assert capacity_rps(curve, 0.06) == pytest.approx(rate_rps)
+def test_the_gain_in_capacity_is_told_for_any_untuned_capacity(
+    full: RunReport, untuned_rps: float | None, value: str, replicas: str
+) -> None:
+    found = tiles(replace(full, untuned_capacity_rps=untuned_rps))
+    assert (found[1].value, found[2].detail) == (value, replicas)
 
 
-@given(st.lists(st.floats(0.001, 1.0), min_size=1, max_size=12), st.floats(0.001, 1.0), st.floats(0.001, 1.0))
-def test_a_looser_limit_never_lowers_the_capacity(p99s_s: list[float], limit_s: float, other_s: float) -> None:
-    curve = tuple(LoadRow(float(place), 0.001, p99_s, 1.0) for place, p99_s in enumerate(p99s_s, start=1))
-    tight_s, loose_s = sorted((limit_s, other_s))
-    assert capacity_rps(curve, tight_s) <= capacity_rps(curve, loose_s) * (1 + 1e-9)
+@pytest.mark.parametrize(("rate_rps", "p99_s"), [(10, 0.02), (15, 0.03), (20, 0.04), (25, None), (5, None)])
+def test_a_load_curve_is_read_between_its_bounded_rows(rate_rps: float, p99_s: float | None) -> None:
+    curve = (LoadRow(10, 0.01, 0.02, 1), LoadRow(20, 0.02, 0.04, 2), LoadRow(30, math.inf, math.inf, 2))
+    assert p99_at_s(curve, rate_rps) == (None if p99_s is None else pytest.approx(p99_s))
 
 
 def test_reasons_are_grouped_by_what_they_decide_and_an_unknown_field_comes_last(plan: Plan) -> None:
@@ -133,12 +135,23 @@ def test_reasons_are_grouped_by_what_they_decide_and_an_unknown_field_comes_last
 @pytest.mark.parametrize(
     ("path", "text"),
     [("stages[0].max_batch_size", "16"), ("stages[7].max_batch_size", "–"), ("timeout_s", "800 ms"), ("margin", "20 %"),
-     ("resources.memory_bytes", "768 MiB"), ("resources.accelerators[nvidia.com/gpu]", "2"), ("scaling", "–"), ("resources.accelerators", "nvidia.com/gpu: 2"),
+     ("resources.memory_bytes", "768 MiB"), ("resources.accelerators[nvidia.com/gpu]", "2"), ("scaling", "–"),
      ("scaling.metric", "concurrency"), ("__class__.__name__", "–"), ("", "–")],
 )  # fmt: skip
 def test_a_reason_stands_beside_the_value_at_its_path(plan: Plan, path: str, text: str) -> None:
     plan = replace(plan, resources=replace(plan.resources, accelerators={"nvidia.com/gpu": 2}))
     assert plan_value(plan, path) == text.replace(" ", "\u202f")
+
+
+def test_a_reason_about_a_whole_mapping_shows_what_is_in_it(plan: Plan) -> None:
+    assert plan_value(plan, "resources.accelerators") == "none"
+    plan = replace(plan, resources=replace(plan.resources, accelerators={"nvidia.com/mig-1g.10gb": 2}))
+    assert plan_value(plan, "resources.accelerators") == "nvidia.com/mig-1g.10gb: 2"
+
+
+def test_a_number_that_only_repeats_the_value_is_left_out(plan: Plan) -> None:
+    reason = Reason(field="scaling.window_s", code="c", text="t", numbers={"window_s": 60.0, "start_s": 6.8})
+    assert reason_row(plan, reason).numbers == (("start", "6.8\u202fs"),)
 
 
 def test_the_spread_is_shown_only_where_both_ends_were_kept() -> None:

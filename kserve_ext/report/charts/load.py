@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from kserve_ext.domain import Measurement
@@ -14,7 +14,6 @@ from kserve_ext.report.charts.scale import drawable, duration_axis, needs_log, p
 from kserve_ext.report.compare import protocol_name
 from kserve_ext.report.content import LoadRow, RunReport
 from kserve_ext.report.table import Table, plain_table
-from kserve_ext.report.worth import untuned_capacity_rps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,9 +43,8 @@ def load_chart(report: RunReport) -> Chart | None:
 def _lead(report: RunReport) -> str:
     plan = report.plan
     spare = wording.percent(plan.margin)
-    text = f"One replica holds the SLO up to {wording.rate(plan.capacity_rps)} with {spare} of it to spare"
-    if report.untuned_load_curve:
-        untuned_rps = untuned_capacity_rps(report)
+    text = f"One replica holds the SLO up to {wording.rate(plan.capacity_rps)} with at least {spare} of it to spare"
+    if (untuned_rps := report.untuned_capacity_rps) is not None:
         text += f"; untuned up to {wording.rate(untuned_rps)}" if untuned_rps > 0 else "; untuned at no rate"
     return f"{text}. The plan runs it at {wording.rate(plan.prediction.rate_rps)}."
 
@@ -116,7 +114,7 @@ def _paint_run(
 
 def _paint_labels(axes: Axes, report: RunReport) -> None:
     plan, slo_s = report.plan, report.plan.slo.p99_s
-    low_rps, high_rps = sorted((untuned_capacity_rps(report), plan.capacity_rps))
+    low_rps, high_rps = sorted((report.untuned_capacity_rps or 0.0, plan.capacity_rps))
     clear = high_rps > _CLEAR * low_rps  # no curve crosses the line half way
     axes.annotate(
         f"SLO {wording.duration(slo_s)}", ((low_rps + high_rps) / 2 if clear else 0.0, slo_s), (6, 5),
@@ -127,15 +125,28 @@ def _paint_labels(axes: Axes, report: RunReport) -> None:
         xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", color=Ink.PLAN.value,
         fontsize=11, fontweight="bold",
     )  # fmt: skip
-    for rate_rps, ink in ((plan.capacity_rps, Ink.PLAN), (untuned_capacity_rps(report), Ink.UNTUNED)):
-        if rate_rps > 0:
-            axes.plot(
-                [rate_rps], [slo_s * (1 - plan.margin)], marker="|", markersize=15, markeredgewidth=2, color=ink.value
-            )
-            axes.annotate(
-                f"capacity {wording.rate(rate_rps)}", (rate_rps, slo_s * (1 - plan.margin)), (6, -14),
-                textcoords="offset points", color=ink.value, fontsize=11,
-            )  # fmt: skip
+    _paint_capacity(axes, report.untuned_load_curve, report.untuned_capacity_rps or 0.0, Ink.UNTUNED)
+    _paint_capacity(axes, report.load_curve, plan.capacity_rps, Ink.PLAN)
+
+
+def _paint_capacity(axes: Axes, curve: Sequence[LoadRow], rate_rps: float, ink: Ink) -> None:
+    """A mark on the curve at the capacity, and its name right below."""
+    p99_s = p99_at_s(curve, rate_rps)
+    if p99_s is not None:
+        axes.plot([rate_rps], [p99_s], marker="|", markersize=15, markeredgewidth=2, color=ink.value)
+        axes.annotate(
+            f"capacity {wording.rate(rate_rps)}", (rate_rps, p99_s), (6, -14), textcoords="offset points",
+            color=ink.value, fontsize=11,
+        )  # fmt: skip
+
+
+def p99_at_s(curve: Sequence[LoadRow], rate_rps: float) -> float | None:
+    """p99 of a load curve at a rate, between two rows by a straight line; nothing beyond its bounded rows."""
+    rows = sorted(row for row in curve if math.isfinite(row.p99_s))
+    for low, high in pairwise(rows):
+        if low.rate_rps <= rate_rps <= high.rate_rps:
+            return low.p99_s + (high.p99_s - low.p99_s) * (rate_rps - low.rate_rps) / (high.rate_rps - low.rate_rps)
+    return None
 
 
 def _table(report: RunReport) -> Table:

@@ -49,7 +49,11 @@ def duration_axis(
     axis = axes.xaxis if which == "x" else axes.yaxis
     set_scale("log" if log else "linear")
     set_limits(low_s if log else 0.0, high_s)
-    axis.set_major_locator(FixedLocator(log_ticks(low_s, high_s, most)) if log else MaxNLocator(nbins=min(most, 5)))
+    axis.set_major_locator(
+        FixedLocator(log_ticks(low_s, high_s, most))
+        if log
+        else MaxNLocator(nbins=min(most, 5), steps=[1, 2, 2.5, 5, 10])
+    )
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: wording.duration(value)))
 
@@ -58,7 +62,7 @@ def plain_axis(axis: Axis) -> None:
     """A linear axis of plain numbers, with thousands apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=6))
+    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
 
 
@@ -82,7 +86,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[str, float, float, bool]]) -> No
     shares = [float(to_share.transform((x, y))[1]) for _, x, y, _ in ends]
     for (name, x, _, planned), share in zip(ends, apart(shares, _LABEL_SHARE), strict=True):
         axes.annotate(
-            name, (x, share), (10, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+            name, (x, share), (13, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
             va="center_baseline", color=(Ink.PLAN if planned else Ink.MUTED).value, fontsize=11,
         )  # fmt: skip
 

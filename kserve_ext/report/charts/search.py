@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_SAME = 1.005  # capacities nearer than the search resolves
 _TABLE_ROWS = 60  # the best ones; a grid search can have thousands
 
 
@@ -27,8 +28,7 @@ def search_chart(report: RunReport) -> Chart | None:
         key="search",
         title="What else it could have been",
         lead=_lead(report, ranked),
-        legend="Line: the best queue delay for each batch size. Faint dots: other delays. Ring: the plan. "
-        "No dot where the SLO does not hold at any rate.",
+        legend=_legend(ranked),
         paint=lambda figure, narrow: _paint(figure, report),
         wide_height=340,
         narrow_height=340,
@@ -37,13 +37,26 @@ def search_chart(report: RunReport) -> Chart | None:
 
 
 def _lead(report: RunReport, ranked: Sequence[Candidate]) -> str:
-    best, needed = ranked[0], report.plan.prediction.rate_rps
-    enough = sum(candidate.capacity_rps >= needed for candidate in ranked)
-    return (
-        f"{enough} of {wording.plural(len(ranked), 'configuration')} hold {wording.rate(needed)} within the SLO. "
-        f"The most any of them takes is {wording.rate(best.capacity_rps)}; the plan takes "
-        f"{wording.rate(report.plan.capacity_rps)}."
+    best_rps, planned_rps, needed_rps = (
+        ranked[0].capacity_rps,
+        report.plan.capacity_rps,
+        report.plan.prediction.rate_rps,
     )
+    enough = sum(candidate.capacity_rps >= needed_rps for candidate in ranked)
+    most = (
+        f"The most any of them takes is {wording.rate(best_rps)}; the plan takes {wording.rate(planned_rps)}."
+        if best_rps > _SAME * planned_rps
+        else f"None takes more than the plan, {wording.rate(planned_rps)}."
+    )
+    configurations = wording.plural(len(ranked), "configuration")
+    return f"{enough} of {configurations} hold {wording.rate(needed_rps)} within the SLO. {most}"
+
+
+def _legend(candidates: Sequence[Candidate]) -> str:
+    delays = len({candidate.delay_s for candidate in candidates}) > 1
+    lines = "Lines: the best queue delay for each batch size, faint dots: the others. " if delays else ""
+    gaps = " No dot: the SLO does not hold at any rate." if any(one.capacity_rps <= 0 for one in candidates) else ""
+    return f"{lines}Ring: the plan. Dashed: the rate each replica must take.{gaps}"
 
 
 def _size(candidate: Candidate) -> int:

