@@ -9,8 +9,6 @@ times, so an error is the model's, not the sample's. Each round profiles anew an
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import statistics
 import tempfile
 import time
@@ -20,7 +18,6 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median_figure, publish
 from kserve_ext.bench.arrivals import poisson
-from kserve_ext.bench.profiler import profile_model
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
 from kserve_ext.bench.verify import verify
@@ -28,6 +25,7 @@ from kserve_ext.domain import Measurement, Plan, Prediction, Profile, Protocol, 
 from kserve_ext.files import read_text
 from kserve_ext.hosting import Hosted, hosted
 from kserve_ext.intent.read import read_services
+from kserve_ext.measuring import measure_profile
 from kserve_ext.policy import PlanRequest, plan
 from kserve_ext.policy.replica import Replica, build_replica, latencies_s, summarise
 
@@ -68,7 +66,10 @@ def main() -> None:
     for round_ in range(arguments.rounds):
         for model in arguments.models.split(","):
             service = read_services(read_text(Path("manifests/examples") / f"{model}.yaml"), model)[0]
-            with tempfile.TemporaryDirectory() as folder, hosted(REPOSITORY, model, log_file=Path(folder) / "log") as host:
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                hosted(REPOSITORY, model, log_file=Path(folder) / "log") as host,
+            ):
                 profile = _profile(host, service)
                 decided, seconds = _timed_plan(service, profile)
                 plan_s.append(seconds)
@@ -90,10 +91,7 @@ def _arguments() -> argparse.Namespace:
 
 def _profile(host: Hosted, service: Service) -> Profile:
     started = time.monotonic()
-    profile = profile_model(
-        host.server, host.control, REPOSITORY, host.model, hardware=service.intent.hardware[0], measured_at="",
-        samples=read_samples(REPOSITORY, host.model),
-    )  # fmt: skip
+    profile = measure_profile(host, hardware=service.intent.hardware[0])
     print(f"{host.model}: profiled in {time.monotonic() - started:.0f} s")
     return profile
 

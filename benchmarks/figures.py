@@ -26,7 +26,9 @@ class Figure:
     spread: float = 0.0
 
 
-def median_figure(name: str, values: Sequence[float], unit: str, *, baseline: str = "", ratio: float | None = None) -> Figure:
+def median_figure(
+    name: str, values: Sequence[float], unit: str, *, baseline: str = "", ratio: float | None = None
+) -> Figure:
     """The median of several rounds, with their number and spread."""
     return Figure(
         name=name,

@@ -84,7 +84,9 @@ def hosted(
     with tempfile.TemporaryDirectory(prefix="kserve-ext-") as folder:
         staged = Path(folder) / "models"
         stage(repository, staged, models, install.backends)
-        with TritonServer(staged, log_file=log_file, install=install, http_port=http_port, grpc_port=grpc_port) as server:
+        with TritonServer(
+            staged, log_file=log_file, install=install, http_port=http_port, grpc_port=grpc_port
+        ) as server:
             yield Hosted(
                 server=server, control=TritonControl.of(server), repository=repository, model=model, models=models
             )

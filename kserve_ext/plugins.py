@@ -53,9 +53,11 @@ def _from_module(name: str, module: str, function: str) -> Callable[[PlanRequest
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise PolicyError(Problem(field="kserve-ext.dev/policy", what=f"no module named {error.name}", found=name)) from error
+        raise PolicyError(
+            Problem(field="kserve-ext.dev/policy", what=f"no module named {error.name}", found=name)
+        ) from error
     except Exception as error:  # importing runs the user's code
         raise PolicyError(_failure(name, error)) from error
     for part in function.split("."):

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kserve_ext import __version__, files
 from kserve_ext.bench.measure import Outcome, Verdict
 from kserve_ext.bench.payload import Sample
-from kserve_ext.bench.profiler import is_current, profile_model
+from kserve_ext.bench.profiler import Progress, is_current
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
 from kserve_ext.bench.verify import verify
@@ -25,6 +25,7 @@ from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Intent, Measurement, Plan, Prediction, Profile, Protocol, Service
 from kserve_ext.hosting import Hosted, hosted
 from kserve_ext.library import profile_path, read_profile, write_profile
+from kserve_ext.measuring import measure_profile
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy import PlanRequest
 from kserve_ext.report.assemble import assemble
@@ -32,8 +33,8 @@ from kserve_ext.report.content import Command, RunReport
 from kserve_ext.report.page import render_html
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int, str], None]
 
+_SCHEMES = {Protocol.REST: "http", Protocol.GRPC: "grpc"}
 _LEAST_REQUESTS = 1000  # in one load run: ten beyond p99
 _LEAST_LOAD_S = 10.0
 _MOST_LOAD_S = 60.0
@@ -43,8 +44,7 @@ _MOST_LOAD_S = 60.0
 class RunResult:
     """What a run found. `measured` and `verdicts` are by protocol, the service's own first."""
 
-    held: bool
-    verdict: str
+    verdict: str  # what was seen, by protocol
     profile: Profile
     plan: Plan
     measured: Mapping[Protocol, Measurement]
@@ -52,11 +52,24 @@ class RunResult:
     untuned: Measurement
     out: Path
 
+    @property
+    def outcome(self) -> Outcome:
+        """Held when every protocol held it, missed when one missed it, else cannot tell."""
+        found = {verdict.outcome for verdict in self.verdicts.values()}
+        if found == {Outcome.HELD}:
+            return Outcome.HELD
+        return Outcome.MISSED if Outcome.MISSED in found else Outcome.UNKNOWN
+
+    @property
+    def held(self) -> bool:
+        return self.outcome is Outcome.HELD
+
     def record(self) -> dict[str, Any]:
         """The content of run.json."""
         protocol = self.plan.protocol
         return {
             "held": self.held,
+            "outcome": str(self.outcome),
             "verdict": self.verdict,
             "service": self.plan.service,
             "protocol": str(protocol),
@@ -127,21 +140,13 @@ def _profile(
     hardware = intent.hardware[0]
     kept = out / "profiles" / f"{intent.model}-{hardware.replace('/', '_')}.json"
     for path in () if fresh else (profile_path(host.repository, intent.model, hardware), kept):
-        if path.exists() and is_current(profile := read_profile(path, model=intent.model), host.repository, host.models):
+        if path.exists() and is_current(
+            profile := read_profile(path, model=intent.model), host.repository, host.models
+        ):
             say(f"profile: {path}, measured {profile.measured_at}")
             return profile
     say(f"profiling {intent.model} on this machine as {hardware}")
-    profile = profile_model(
-        host.server,
-        host.control,
-        host.repository,
-        intent.model,
-        hardware=hardware,
-        samples=read_samples(host.repository, intent.model),
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        progress=progress,
-        resume_dir=out / "profiles" / intent.model,
-    )
+    profile = measure_profile(host, hardware=hardware, progress=progress, resume_dir=out / "profiles")
     write_profile(kept, profile)
     say(f"profile: {kept}")
     return profile
@@ -189,13 +194,9 @@ def _in_short(plan: Plan) -> str:
 def _result(
     plan: Plan, profile: Profile, verdicts: Mapping[Protocol, Verdict], untuned: Measurement, out: Path
 ) -> RunResult:
-    outcomes = {verdict.outcome for verdict in verdicts.values()}
-    held = outcomes == {Outcome.HELD}
-    words = "SLO held" if held else "SLO not held" if Outcome.MISSED in outcomes else "cannot tell whether the SLO held"
     details = "; ".join(f"{protocol}: {', '.join(verdict.reasons)}" for protocol, verdict in verdicts.items())
     return RunResult(
-        held=held,
-        verdict=f"{words} ({details})",
+        verdict=details,
         profile=profile,
         plan=plan,
         measured={protocol: verdict.measurement for protocol, verdict in verdicts.items()},
@@ -206,18 +207,20 @@ def _result(
 
 
 def _report(result: RunResult, service: Service, repository: Path) -> RunReport:
-    manifest = service.source.rpartition(":")[0]
+    where = (service.source.rpartition(":")[0], "--model-repo", str(repository))
     return assemble(
         service,
         result.profile,
         result.plan,
-        measured={"http" if each is Protocol.REST else "grpc": seen for each, seen in result.measured.items()},
+        measured={_SCHEMES[each]: seen for each, seen in result.measured.items()},
         untuned=result.untuned,
         held=result.held,
+        uncertain=result.outcome is Outcome.UNKNOWN,
         verdict=result.verdict,
+        attainment={_SCHEMES[each]: verdict.attainment for each, verdict in result.verdicts.items()},
         commands=(
-            Command(f"kserve-ext run {manifest} --model-repo {repository} --out {result.out}", "this run, again"),
-            Command(f"kserve-ext explain {manifest} --model-repo {repository}", "the reason for every number"),
+            Command(shlex.join(["kserve-ext", "run", *where, "--out", str(result.out)]), "this run, again"),
+            Command(shlex.join(["kserve-ext", "explain", *where]), "the reason for every number"),
         ),
         generated_by=f"kserve-ext {__version__}",
     )

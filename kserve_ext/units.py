@@ -48,6 +48,7 @@ def format_duration(seconds: float) -> str:
     """A short human form with three significant digits, and whole seconds from 1000 s: 0.0123 -> `12.3ms`."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
+    seconds = float(f"{seconds:.3g}") if seconds < 1 else seconds  # 0.9999 is a second, not 1e+03 ms
     unit, size = next(((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if seconds >= size), ("us", 1e-6))
     value = seconds / size
     return (f"{value:.0f}" if value >= _LARGEST_IN_THREE_DIGITS else f"{value:.3g}") + unit

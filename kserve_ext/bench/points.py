@@ -14,6 +14,7 @@ from kserve_ext.bench.codec import encode
 from kserve_ext.bench.loop import LoadResult, run_closed_loop
 from kserve_ext.bench.message import Request
 from kserve_ext.bench.payload import Sample, stack
+from kserve_ext.bench.quiet import Quiet
 from kserve_ext.bench.target import Target
 from kserve_ext.domain import Quantiles, ServicePoint
 from kserve_ext.errors import ModelError, Problem
@@ -46,6 +47,7 @@ class Bench:
     target: Target
     samples: Sequence[Sample]
     seconds_per_point: float
+    quiet: Quiet
     empty_bytes: float  # memory of the server before the model was loaded
 
     def instance_bytes(self, instances: int) -> float:
@@ -72,9 +74,9 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     samples = stack(bench.samples, batch) if batch > 1 else bench.samples
     requests = [encode(sample, bench.target) for sample in samples]
     length_s = _length_s(bench, requests, instances, instances)
-    busy = _Busy(bench, batch, requests, 2 * instances, length_s)
+    busy = bench.quiet.least_disturbed(lambda: _Busy(bench, batch, requests, 2 * instances, length_s))
     mean_s = occupancy_s(instances, steady_rate(busy.done_s, instances))
-    alone = _run(bench, requests, instances, length_s)
+    alone = bench.quiet.least_disturbed(lambda: _run(bench, requests, instances, length_s))
     latencies_s = alone.done_s - alone.sent_s
     quantiles_s = shifted(quantiles_of(latencies_s), mean_s - typical_mean_s(latencies_s))
     return busy.measured(batch, instances, 1, mean_s, quantiles_s)
@@ -88,7 +90,7 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
     requests = [encode(sample, bench.target) for sample in bench.samples]
     in_flight = 2 * batch * instances
     length_s = _length_s(bench, requests, in_flight, instances)
-    busy = _Busy(bench, batch, requests, in_flight, length_s)
+    busy = bench.quiet.least_disturbed(lambda: _Busy(bench, batch, requests, in_flight, length_s))
     rows_per_s = steady_rate(busy.done_s, batch * instances)
     mean_s = merged_mean_s(
         occupancy_s(instances, rows_per_s / busy.statistics.mean_batch),
@@ -98,6 +100,13 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
         client_compute_s=client.server_compute_s,
     )
     return busy.measured(batch, instances, batch, mean_s, scaled(client.quantiles_s, mean_s / client.mean_s))
+
+
+def mean_compute_s(statistics: ModelStatistics, batch: int) -> float:
+    """Triton's own time for an execution of `batch` rows: input, inference and output; 0 where there was none."""
+    counted = statistics.batches.get(batch, BatchStatistics())
+    spent_s = counted.compute_input_s + counted.compute_infer_s + counted.compute_output_s
+    return spent_s / counted.executions if counted.executions else 0.0
 
 
 class _Busy:
@@ -111,10 +120,8 @@ class _Busy:
         self.statistics: ModelStatistics = bench.control.statistics(name) - before
         self._cpu_s = bench.server.cpu_seconds() - cpu_before
         self.done_s: list[float] = np.sort(result.done_s[result.done_s <= length_s]).tolist()
-        counted = self.statistics.batches.get(batch, BatchStatistics())
-        self.count = counted.executions
-        spent_s = counted.compute_input_s + counted.compute_infer_s + counted.compute_output_s
-        self.compute_s = spent_s / counted.executions if counted.executions else 0.0
+        self.count = self.statistics.batches.get(batch, BatchStatistics()).executions
+        self.compute_s = mean_compute_s(self.statistics, batch)
         self.full_share = full_share({size: s.executions for size, s in self.statistics.batches.items()}, batch)
 
     def measured(

@@ -15,7 +15,8 @@ from kserve_ext.bench.codec import encode
 from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.loop import run_closed_loop
 from kserve_ext.bench.payload import Sample
-from kserve_ext.bench.points import Bench
+from kserve_ext.bench.points import Bench, mean_compute_s
+from kserve_ext.bench.quiet import Quiet
 from kserve_ext.bench.service import Service
 from kserve_ext.bench.stage import measure_stage, stage_tasks
 from kserve_ext.bench.surroundings import cores, host_facts, model_digest, versions
@@ -29,6 +30,7 @@ Progress = Callable[[int, int, str], None]  # points done, points in all, what i
 
 SECONDS_PER_POINT = 1.0
 MOST_INSTANCES = 4  # measured when the caller does not say
+PATIENCE = 0.8  # of a point's seconds: what repeating disturbed runs may take, on average
 _SAME_HOST = ("cpu", "cores")  # a new kernel or more memory does not make a profile void
 
 
@@ -99,7 +101,7 @@ def _latency(service: Service, samples: Sequence[Sample], protocol: Protocol, le
     result = run_closed_loop(target, requests, 1, length_s, warmup_s=length_s / 4)
     spent = [service.control.statistics(name) - then for name, then in zip(service.stages, before, strict=True)]
     latency_s = quantiles_of(result.done_s - result.sent_s)
-    return [latency_s.probabilities, latency_s.values, sum(each.mean_compute_s(1) for each in spent)]
+    return [latency_s.probabilities, latency_s.values, sum(mean_compute_s(each, 1) for each in spent)]
 
 
 def _overhead(latency: Sequence[Any], stages: Sequence[StageProfile]) -> Quantiles:
@@ -124,6 +126,7 @@ def _stages(
     """The profile of each stage, and the server CPU of a row through all of them."""
     tasks = {name: stage_tasks(name, service.configs[name].max_batch_size, counts) for name in service.stages}
     total, stages, cpu_s, done = sum(map(len, tasks.values())), [], 0.0, 0
+    quiet = Quiet(service.server, PATIENCE * total * seconds_per_point)
     for name in service.stages:
         bench = Bench(
             server=service.server,
@@ -131,6 +134,7 @@ def _stages(
             target=service.target(name),
             samples=rows[name],
             seconds_per_point=seconds_per_point,
+            quiet=quiet,
             empty_bytes=float(service.server.memory_bytes()),
         )
         tell = partial(_tell, progress, done, total)

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".onnx, .pt, .plan, .xml or .py file, or a SavedModel folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=".onnx, .pt, .plan, .xml or .py file, or a SavedModel folder.")
+    ],
     slo_p99: Annotated[str, typer.Option("--slo-p99", help="What p99 must not exceed, e.g. 80ms.")],
     rate: Annotated[str, typer.Option("--rate", help="Rate to hold, e.g. 40rps or 20..400rps.")],
     name: Annotated[str, typer.Option("--name", help="Name of the service; the file's if left out.")] = "",
@@ -29,7 +31,9 @@ def init(
     outputs: Annotated[
         list[str] | None, typer.Option("--output", help="An output that the file does not tell: NAME:FP32:1000.")
     ] = None,
-    batchable: Annotated[bool, typer.Option(help="Whether a first dimension is the batch, for files that do not tell.")] = True,
+    batchable: Annotated[
+        bool, typer.Option(help="Whether a first dimension is the batch, for files that do not tell.")
+    ] = True,
     max_batch_size: Annotated[int, typer.Option("--max-batch-size", help="Largest batch that a profile tries.")] = 32,
     storage_uri: Annotated[str, typer.Option("--storage-uri", help="Where the cluster finds the model.")] = "",
     folder: Annotated[Path, typer.Option("--folder", help="Project folder to write into.")] = Path(),

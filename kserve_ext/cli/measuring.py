@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kserve_ext.cli.formats import Format
-from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption
+from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption, option
 from kserve_ext.domain import Protocol
+
+if TYPE_CHECKING:
+    from kserve_ext.domain import Profile
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +32,15 @@ def profile(
         Path | None, typer.Option("--out", help="File to write; MODEL/profiles/HARDWARE.json if left out.")
     ] = None,
     import_csv: Annotated[
-        Path | None, typer.Option("--import", help="Take the points from a CSV of another profiler instead of measuring.")
+        Path | None,
+        typer.Option("--import", help="Take the points from a CSV of another profiler instead of measuring."),
     ] = None,
     overhead: Annotated[
         str, typer.Option("--overhead", help="With --import: time of a request outside the model, e.g. 1ms.")
     ] = "1ms",
-    load_time: Annotated[str, typer.Option("--load-time", help="With --import: time to load the model, e.g. 10s.")] = "10s",
+    load_time: Annotated[
+        str, typer.Option("--load-time", help="With --import: time to load the model, e.g. 10s.")
+    ] = "10s",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted measurement.")] = False,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -71,15 +77,21 @@ def profile(
 
 def verify_command(
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="http://host:port, https://…, grpc://host:port, grpcs://… or host:port.")
+        str,
+        typer.Argument(metavar="URL", help="http://host:port, https://…, grpc://host:port, grpcs://… or host:port."),
     ],
     model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
     slo_p99: Annotated[str, typer.Option("--slo-p99", help="What p99 must not exceed, e.g. 80ms.")],
-    rate: Annotated[str | None, typer.Option("--rate", help="Open loop: Poisson arrivals at this rate, e.g. 200rps.")] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Closed loop: so many requests in flight, instead of --rate.")
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="Open loop: Poisson arrivals at this rate, e.g. 200rps.")
     ] = None,
-    availability: Annotated[float, typer.Option("--availability", min=0.0, max=1.0, help="Least share answered.")] = 0.999,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", min=1, help="Closed loop: so many requests in flight, instead of --rate."),
+    ] = None,
+    availability: Annotated[
+        float, typer.Option("--availability", min=0.0, max=1.0, help="Least share answered.")
+    ] = 0.999,
     duration: Annotated[str, typer.Option("--duration", help="How long to load, e.g. 20s.")] = "20s",
     protocol: Annotated[Protocol | None, typer.Option("--protocol", help="For a bare host:port.")] = None,
     authority: Annotated[str | None, typer.Option("--host", help="Host header, where a gateway routes by it.")] = None,
@@ -118,3 +130,38 @@ def verify_command(
         show.table(COLUMNS, [("measured", *figures(verdict.measurement))])
         show.say(f"{verdict.outcome}: {'; '.join(verdict.reasons)}", style="bold green" if held else "bold red")
     raise typer.Exit(0 if held else 1)
+
+
+def _imported(table: Path, model: str, hardware: str, overhead: str, load_time: str) -> Profile:
+    from kserve_ext.files import read_text
+    from kserve_ext.profile.tables import import_csv
+    from kserve_ext.units import parse_duration_s
+
+    return import_csv(
+        read_text(table), str(table), model=model, hardware=hardware,
+        overhead_s=option("--overhead", overhead, parse_duration_s),
+        load_s=option("--load-time", load_time, parse_duration_s),
+    )  # fmt: skip
+
+
+def _measured(
+    repository: Path, model: str, hardware: str, max_instances: int | None, fresh: bool, quiet: bool
+) -> Profile:
+    from kserve_ext import files
+    from kserve_ext.cli.progress import progress_bar
+    from kserve_ext.hosting import hosted
+    from kserve_ext.measuring import measure_profile
+
+    out = Path("out")
+    with (
+        files.exclusive(out),
+        progress_bar(quiet=quiet) as progress,
+        hosted(repository, model, log_file=out / "triton.log") as host,
+    ):
+        return measure_profile(
+            host,
+            hardware=hardware,
+            instances=range(1, max_instances + 1) if max_instances else (),
+            progress=progress,
+            resume_dir=None if fresh else out / "profiles",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 PolicyOption = Annotated[
     str | None,
-    typer.Option("--policy", help="Policy instead of the one annotated: default, an installed name, or module:function."),
+    typer.Option(
+        "--policy", help="Policy instead of the one annotated: default, an installed name, or module:function."
+    ),
 ]
 SloOption = Annotated[str | None, typer.Option("--slo-p99", help="p99 instead of the one annotated, e.g. 80ms.")]
 RateOption = Annotated[str | None, typer.Option("--rate", help="Rate instead of the one annotated, e.g. 20..400rps.")]
@@ -64,7 +66,9 @@ def plan_command(
 
 
 def explain(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="InferenceService file, or - for standard input.")],
+    manifest: Annotated[
+        str, typer.Argument(metavar="MANIFEST", help="InferenceService file, or - for standard input.")
+    ],
     field: Annotated[
         str | None, typer.Argument(metavar="[FIELD]", help="Field of the plan, or a part of its name.")
     ] = None,
@@ -80,24 +84,26 @@ def explain(
     from kserve_ext.errors import InputError, Problem
     from kserve_ext.policy.check import decided_fields
 
-    found = []
     plans = [decide(override(service, policy, None, None), repository) for service in read_services([manifest])]
-    for decided in plans:
-        for reason in (*decided.reasons, *decided.warnings):
-            if field is None or field.replace("-", "_").lower() in reason.field.lower():
-                found.append({"service": decided.service, "field": reason.field, "value": value_at(decided, reason.field),
-                              "code": reason.code, "text": reason.text, "numbers": reason.numbers})  # fmt: skip
+    found = [
+        (decided, reason)
+        for decided in plans
+        for reason in (*decided.reasons, *decided.warnings)
+        if field is None or field.replace("-", "_").lower() in reason.field.lower()
+    ]
     if not found:
         allowed = ", ".join(decided_fields(plans[0]))
         raise InputError(Problem(field=field or "", what="the plan has no such field", allowed=allowed))
     if output is not Format.TABLE:
-        show.emit(found, output)
+        rows = [{"service": decided.service, "value": value_at(decided, reason.field), **asdict(reason)}
+                for decided, reason in found]  # fmt: skip
+        show.emit(rows, output)
         return
-    for entry in found:
-        show.say(f"{entry['field']} = {entry['value']}", style="bold")
-        show.say(f"  {entry['text']}")
-        if entry["numbers"]:
-            show.say("  " + ", ".join(f"{name} {number:.4g}" for name, number in entry["numbers"].items()), style="dim")
+    for decided, reason in found:
+        show.say(f"{reason.field} = {shown(value_at(decided, reason.field))}", style="bold")
+        show.say(f"  {reason.text}")
+        if reason.numbers:
+            show.say("  " + ", ".join(f"{name} {number:.4g}" for name, number in reason.numbers.items()), style="dim")
 
 
 def render_command(
@@ -192,7 +198,10 @@ def _show_plan(decided: Plan, quiet: bool) -> None:
         f"({decided.margin:.0%} kept free); at {seen.rate_rps:.4g} rps: p50 {format_duration(seen.p50_s)}, "
         f"p99 {format_duration(seen.p99_s)}, mean batch {seen.mean_batch:.3g}"
     )
-    rows = [(reason.field, shown(value_at(decided, reason.field)), "" if quiet else reason.text) for reason in decided.reasons]
+    rows = [
+        (reason.field, shown(value_at(decided, reason.field)), "" if quiet else reason.text)
+        for reason in decided.reasons
+    ]
     show.table(("field", "value", "why"), rows)
     for warning in decided.warnings:
         show.say(f"warning: {warning.field}: {warning.text}", style="yellow")

@@ -34,7 +34,9 @@ def run_command(
     manifest: OneManifest,
     repository: RepositoryOption = REPOSITORY,
     out: OutOption = Path("out"),
-    reprofile: Annotated[bool, typer.Option("--reprofile", help="Measure again even where a profile is current.")] = False,
+    reprofile: Annotated[
+        bool, typer.Option("--reprofile", help="Measure again even where a profile is current.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the arrival times.")] = 0,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
@@ -82,7 +84,7 @@ def _show(result: RunResult) -> None:
         title=f"{plan.service}: {plan.prediction.rate_rps:.4g} rps on one of {plan.replicas_at_high_rate} replica(s), "
         f"SLO p99 {format_duration(plan.slo.p99_s)}",
     )  # fmt: skip
-    show.say(result.verdict, style="bold green" if result.held else "bold red")
+    show.say(f"SLO {result.outcome}: {result.verdict}", style="bold green" if result.held else "bold red")
     show.say(f"report: {result.out / 'report.html'}")
 
 
@@ -108,9 +110,7 @@ def up(
     plan = decide(service, repository)
     with (
         files.exclusive(out),
-        hosted(
-            repository, plan.model, log_file=out / "triton.log", http_port=http_port, grpc_port=grpc_port
-        ) as host,
+        hosted(repository, plan.model, log_file=out / "triton.log", http_port=http_port, grpc_port=grpc_port) as host,
     ):
         host.load_planned(plan.stages)
         for protocol in Protocol:

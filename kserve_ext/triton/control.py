@@ -111,11 +111,9 @@ class TritonControl:
         return next((state for state in ("READY", "LOADING", "UNLOADING", "UNAVAILABLE") if state in states), "")
 
     def _why(self, model: str, answer: Any, position: int) -> str:
-        """The reasons Triton logged since `position`, those that name the model first; else what it answered."""
-        answered = str(answer.get("error", answer)) if isinstance(answer, Mapping) else str(answer)
-        logged = log.errors(log.read_from(self._server.log_file, position)) if self._server else ()
-        reasons = [line for line in logged if f"'{model}'" in line] or list(logged) or [answered]
-        return "\n  ".join(reasons)
+        """The reasons Triton logged since `position`, else what it answered."""
+        logged = log.reasons(log.read_from(self._server.log_file, position), model) if self._server else ()
+        return "\n  ".join(logged or (_error_of(answer),))
 
     def _look(self) -> str:
         return f"the server's log: {self._server.log_file}" if self._server else "the server's log has the reason"
@@ -129,8 +127,7 @@ class TritonControl:
     def _checked(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         status, answer = self._ask(method, path, body)
         if status != http.client.OK:
-            why = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-            raise TritonError(f"Triton at {self.address} answers {status} to {path}: {why}")
+            raise TritonError(f"Triton at {self.address} answers {status} to {path}: {_error_of(answer)}")
         return answer
 
     def _ask(
@@ -149,9 +146,10 @@ class TritonControl:
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
+            what = f" while {doing}" if doing else ""
             if self._server:
                 self._server.check_alive(patience_s=_DYING_S)
-            what = f" while {doing}" if doing else ""
+                what += self._server.quote_log()
             raise TritonError(f"Triton at {self.address} does not answer{what}: {error!r}") from error
         finally:
             connection.close()
@@ -161,6 +159,10 @@ class TritonControl:
             raise TritonError(
                 f"{self.address} answers {path} with something that is not JSON: no Triton there?"
             ) from error
+
+
+def _error_of(answer: Any) -> str:
+    return str(answer.get("error", answer)) if isinstance(answer, Mapping) else str(answer)
 
 
 def _as_json(model: str, config: ModelConfig) -> str:

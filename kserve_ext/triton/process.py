@@ -91,9 +91,12 @@ def _of_each(pid: int, read: Callable[[psutil.Process], _Number]) -> list[_Numbe
     except ModuleNotFoundError as error:
         raise MissingExtraError("psutil", "triton") from error
     found: list[_Number] = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        server = psutil.Process(pid)
-        for process in [server, *server.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(read(process))
+    try:
+        above: psutil.Process = psutil.Process(pid)
+        processes = [above, *above.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return found
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(read(process))
     return found

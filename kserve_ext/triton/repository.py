@@ -139,7 +139,7 @@ def _stage_one(source: Path, target: Path, uses_shim: bool) -> None:
     for version in versions or {"1"}:  # an ensemble's version folder is empty, and git keeps no empty folders
         (target / version).mkdir()
         for entry in (source / version).iterdir() if version in versions else ():
-            if not (uses_shim and entry.name == "model.py"):
+            if entry.name not in ("__pycache__", *(("model.py",) if uses_shim else ())):  # Python writes into the first
                 (target / version / entry.name).symlink_to(entry)
         if uses_shim:
             (target / version / "model.py").symlink_to(SHIM)

@@ -120,11 +120,16 @@ class TritonServer:
             self._process.wait(patience_s)
         if self._process.returncode is not None:
             how = process.exit_words(self._process.returncode)
-            raise TritonError(f"the Triton server died: {how}{self._quote()}", remedy=f"its log: {self.log_file}")
+            raise TritonError(f"the Triton server died: {how}{self.quote_log()}", remedy=f"its log: {self.log_file}")
 
     def log_position(self) -> int:
         """Where the log ends now, for `log.read_from`."""
         return self.log_file.stat().st_size
+
+    def quote_log(self) -> str:
+        """The last errors in the log, or its last lines, to be put behind a message."""
+        text = log.read_from(self.log_file)
+        return "".join(f"\n  {line}" for line in log.errors(text)[-5:] or log.tail(text))
 
     def memory_bytes(self) -> int:
         """Memory of the server and all its stubs; pages they share count once."""
@@ -168,7 +173,7 @@ class TritonServer:
         while not (_answers(ports.http, "/v2/health/live") and _answers(ports.metrics, "/metrics")):
             self._check_started()
             if time.monotonic() > until:
-                raise TritonError(f"the Triton server is not live after {_START_TIMEOUT_S:.0f} s{self._quote()}")
+                raise TritonError(f"the Triton server is not live after {_START_TIMEOUT_S:.0f} s{self.quote_log()}")
             time.sleep(_POLL_S)
         self._check_started()  # another program may have answered on a given port
 
@@ -179,11 +184,6 @@ class TritonServer:
         if taken:
             raise PortTakenError(f"the Triton server does not start: {taken[-1]}", remedy="give other ports, or none")
         self.check_alive()
-
-    def _quote(self) -> str:
-        text = log.read_from(self.log_file)
-        lines = log.errors(text)[-5:] or log.tail(text)
-        return "".join(f"\n  {line}" for line in lines)
 
 
 def _answers(port: int, path: str) -> bool:

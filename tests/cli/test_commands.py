@@ -29,7 +29,14 @@ def test_every_command_is_listed(kserve_ext) -> None:
 def test_plan_prints_every_decided_field_with_its_reason(kserve_ext, emulated: str) -> None:
     done = kserve_ext("plan", emulated)
     assert done.returncode == 0, done.stderr
-    for name in ("max_batch_size", "max_queue_delay_s", "instances", "concurrency_limit", "scaling.target", "timeout_s"):
+    for name in (
+        "max_batch_size",
+        "max_queue_delay_s",
+        "instances",
+        "concurrency_limit",
+        "scaling.target",
+        "timeout_s",
+    ):
         assert name in done.stdout
 
 

@@ -127,9 +127,7 @@ class _Reader:
         return self._raw.get(key, default)
 
     def _wrong(self, key: str, value: object, allowed: str) -> None:
-        self._problems.append(
-            Problem(what="not usable", field=f"config.{key}", found=repr(value), allowed=allowed)
-        )
+        self._problems.append(Problem(what="not usable", field=f"config.{key}", found=repr(value), allowed=allowed))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

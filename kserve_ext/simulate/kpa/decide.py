@@ -60,9 +60,7 @@ def decide(
         desired = delayed[0][1]
 
     if since_s != state.panic_since_s or most != state.max_panic_pods or delayed is not state.delayed:
-        state = State(
-            panic_since_s=since_s, max_panic_pods=most, delay_slots=state.delay_slots, delayed=delayed
-        )
+        state = State(panic_since_s=since_s, max_panic_pods=most, delay_slots=state.delay_slots, delayed=delayed)
     return state, Decision(desired=desired, excess_burst_capacity=_excess_burst_capacity(config, ready, panic))
 
 
