@@ -146,7 +146,7 @@ def _profile(
             say(f"profile: {path}, measured {profile.measured_at}")
             return profile
     say(f"profiling {intent.model} on this machine as {hardware}")
-    profile = measure_profile(host, hardware=hardware, progress=progress, resume_dir=out / "profiles")
+    profile = measure_profile(host, hardware=hardware, progress=progress, resume_dir=out / "profiles" / intent.model)
     write_profile(kept, profile)
     say(f"profile: {kept}")
     return profile

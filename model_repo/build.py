@@ -86,14 +86,14 @@ def _bring_up_to_date(part: Part, *, force: bool) -> int:
     print(f"{said} ({time.perf_counter() - start_s:.1f} s)", flush=True)
     if outcome.returncode:
         print(outcome.stderr.strip(), file=sys.stderr)
-    return min(outcome.returncode, 1)
+    return int(outcome.returncode != 0)  # a killed script has a negative one
 
 
 def _build(part: Part, digest: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OPENBLAS_NUM_THREADS": THREADS, "OMP_NUM_THREADS": THREADS}
     part.version_folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=part.version_folder, prefix=".building-") as folder:
-        # -B: a __pycache__ folder in a model repository looks like a model to Triton
+        # -B: no __pycache__ folders among the models
         command = [sys.executable, "-B", str(part.script_path), folder]
         outcome = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if outcome.returncode == 0:
@@ -124,4 +124,7 @@ def _size(part: Part) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was built before is as it was")

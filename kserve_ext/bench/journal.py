@@ -25,11 +25,11 @@ class Journal:
         self._values: dict[str, Any] = {}
         if self._path is None:
             return
-        lines = _read(self._path)
-        if lines and lines[0] == {"subject": subject}:
-            self._values = {line["key"]: line["value"] for line in lines[1:]}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            lines = _read(self._path)
+            if lines and lines[0] == {"subject": subject}:
+                self._values = {line["key"]: line["value"] for line in lines[1:]}
             if not self._values:
                 self._path.write_text(json.dumps({"subject": subject}) + "\n", encoding="utf-8")
         except OSError as error:

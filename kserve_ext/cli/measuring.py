@@ -163,5 +163,5 @@ def _measured(
             hardware=hardware,
             instances=range(1, max_instances + 1) if max_instances else (),
             progress=progress,
-            resume_dir=None if fresh else out / "profiles",
+            resume_dir=None if fresh else out / "profiles" / model,
         )

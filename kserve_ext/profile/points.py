@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kserve_ext.domain import Quantiles
+from kserve_ext.profile.fit import isotonic
 
 PROBABILITIES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 ALWAYS_KNOWN = 0.9  # quantiles up to here are told however few the values
@@ -73,15 +74,16 @@ def shifted(quantiles: Quantiles, by_s: float) -> Quantiles:
 
 
 def overhead(latency: Quantiles, services: Sequence[Quantiles], drift_s: float = 0.0) -> Quantiles:
-    """What a request takes beyond its services: quantile less quantiles, never below zero, ascending.
+    """What a request takes beyond its services: quantile less quantiles, made ascending, never below zero.
 
     Subtracting quantile by quantile leaves a constant where the services alone explain the spread; subtracting their
     means would count that spread twice in a simulation that draws both. `drift_s` is how much slower the services
     were in the run of `latency` than in their own.
     """
     spent = sum(np.interp(latency.probabilities, each.probabilities, each.values) for each in services)
-    rest = np.maximum.accumulate(np.maximum(np.asarray(latency.values) - spent - drift_s, 0.0))
-    return Quantiles(probabilities=latency.probabilities, values=tuple(rest.tolist()))
+    rest = (np.asarray(latency.values) - spent - drift_s).tolist()
+    ascending = isotonic(rest, [1.0] * len(rest))
+    return Quantiles(probabilities=latency.probabilities, values=tuple(max(value, 0.0) for value in ascending))
 
 
 def scaled(quantiles: Quantiles, factor: float) -> Quantiles:

@@ -28,7 +28,7 @@ _MODEL_FILES = {
 
 
 def read_config(source_repo: Path, model: str) -> ModelConfig:
-    """The config.pbtxt of one model. Raises ModelError that names the missing file, or the line at fault."""
+    """The config.pbtxt of one model, its name filled in. Raises ModelError with the missing file or the line at fault."""
     path = source_repo / model / _CONFIG
     if not path.is_file():
         known = ", ".join(sorted(entry.parent.name for entry in source_repo.glob(f"*/{_CONFIG}"))) or "none"
@@ -40,6 +40,7 @@ def read_config(source_repo: Path, model: str) -> ModelConfig:
     if config.name not in ("", model):
         what = "the name must be that of the model's folder, or be left out"
         raise ModelError(Problem(file=str(path), field="name", what=what, found=config.name, allowed=model))
+    config.name = model
     return config
 
 
@@ -77,9 +78,9 @@ def check_servable(repository: Path, model: str, config: ModelConfig | None = No
     Triton must not be asked to load a python model without its file: it waits for ever for a stub that has ended.
     """
     for name in with_steps(repository, model) if config is None else ():
-        _check_files(repository / name, read_config(repository, name))
+        _check(repository / name, read_config(repository, name))
     if config is not None:
-        _check_files(repository / model, config)
+        _check(repository / model, config)
 
 
 def stage(source_repo: Path, target: Path, models: Sequence[str], backends: frozenset[str]) -> None:
@@ -87,7 +88,7 @@ def stage(source_repo: Path, target: Path, models: Sequence[str], backends: froz
     names = dict.fromkeys(name for model in models for name in with_steps(source_repo, model))
     sources = {name: read_config(source_repo, name) for name in names}
     for name, config in sources.items():
-        _check_files(source_repo / name, config)
+        _check(source_repo / name, config)
     served = {name: served_config(config, backends) for name, config in sources.items()}
     for name, config in served.items():
         uses_shim = pbtxt.backend(sources[name]) != pbtxt.backend(config)
@@ -112,20 +113,31 @@ def _versions(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal() and int(entry.name) > 0]
 
 
-def _check_files(folder: Path, config: ModelConfig) -> None:
-    """Raise ModelError unless there is a version folder and the model's file in each; an ensemble needs neither."""
-    backend = pbtxt.backend(config)
-    if backend == "ensemble":
+def _check(folder: Path, config: ModelConfig) -> None:
+    """Raise ModelError unless the config says what goes in and out, and the model's file is in each version folder."""
+    if pbtxt.is_ensemble(config):
         return
-    filename = config.default_model_filename or _MODEL_FILES.get(backend)
-    versions = _versions(folder)
+    undescribed = [field for field in ("input", "output") if not getattr(config, field)]
+    if undescribed:
+        what = "none is given, and Triton is not left to guess what it serves"
+        allowed = "each one with name, data_type and dims"
+        raise ModelError(
+            *(Problem(file=str(folder / _CONFIG), field=name, what=what, allowed=allowed) for name in undescribed),
+            remedy="kserve-ext init MODEL.onnx writes them",
+        )
+    _check_files(folder, pbtxt.backend(config), config.default_model_filename)
+
+
+def _check_files(folder: Path, backend: str, named: str) -> None:
+    filename = named or _MODEL_FILES.get(backend, "")
     remedy = f"put {filename or 'the model'} there"
     if backend == "onnxruntime":
         remedy = f"`make models` builds the models that come with this repository; for your own, {remedy}"
+    versions = _versions(folder)
     if not versions:
         what = "there is no version folder"
         raise ModelError(Problem(file=str(folder / "1"), what=what, allowed="a folder named 1, 2, …"), remedy=remedy)
-    missing = [version / filename for version in versions if filename and not (version / filename).exists()]
+    missing = [version / filename for version in versions if not (version / filename).exists()]
     if missing:
         raise ModelError(*(Problem(file=str(path), what="there is no such file") for path in missing), remedy=remedy)
 

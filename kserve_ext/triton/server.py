@@ -20,7 +20,7 @@ from kserve_ext.triton import log, process
 from kserve_ext.triton.find import ServerInstall, find_server, prepare
 from kserve_ext.triton.listen import LOOPBACK, Ports, PortTakenError, choose_ports
 
-EXIT_TIMEOUT_S = 15  # requests in flight get this long to end; models behind an SLO answer within seconds
+EXIT_TIMEOUT_S = 5  # for requests in flight; an idle kept-alive HTTP connection makes Triton 2.51 wait for all of it
 LOAD_TIMEOUT_S = 120.0  # one model, on a busy machine: importing a runtime and reading weights
 _START_TIMEOUT_S = 60.0  # 0.1 s on an idle machine
 _POLL_S = 0.02
@@ -43,11 +43,13 @@ class TritonServer:
         http_port: int | None = None,
         grpc_port: int | None = None,
         metrics_port: int | None = None,
+        exit_timeout_s: int = EXIT_TIMEOUT_S,
     ) -> None:
         self.repository = repository
         self.log_file = log_file
         self.install = install or find_server()
         self._given = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        self._exit_timeout_s = exit_timeout_s
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -101,7 +103,7 @@ class TritonServer:
         folder, self._folder = self._folder, None
         try:
             if ending is not None:
-                process.end(ending, patience_s=EXIT_TIMEOUT_S + 5)  # unloading takes it 2 to 4 s more
+                process.end(ending, patience_s=self._exit_timeout_s + 5)  # unloading takes it 2 to 4 s more
         finally:
             for left in _SHARED_MEMORY.glob(f"{self._token}*"):  # a killed stub leaves its region
                 left.unlink(missing_ok=True)
@@ -161,7 +163,7 @@ class TritonServer:
             # The config that was planned is the one that runs; and a load takes 0.1 s, not 1.4 s, because Triton
             # otherwise starts a stub of its own only to ask the model for its config.
             "--disable-auto-complete-config",
-            f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+            f"--exit-timeout-secs={self._exit_timeout_s}",
             *(f"--{name}-address={LOOPBACK}" for name in ("http", "grpc", "metrics")),
             *(f"--{name}-port={getattr(ports, name)}" for name in ("http", "grpc", "metrics")),
             f"--backend-config=python,shm-region-prefix-name={self._token}",

@@ -66,15 +66,18 @@ def test_what_is_not_current_is_built_again(build: Path, fault: str) -> None:
     assert built(build).read_bytes() == expected
 
 
-def test_a_build_that_fails_keeps_the_old_file_and_says_why(build: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"), [("raise OSError('disk full')", "disk full"), ("import os; os.kill(os.getpid(), 9)", "")]
+)
+def test_a_build_that_fails_keeps_the_old_file_and_says_why(build: Path, fault: str, said: str) -> None:
     run(build, "embed_tokenizer")
     expected = built(build).read_bytes()
     script = build.parent / "embed_tokenizer" / "fetch.py"
-    script.write_text(script.read_text().replace("def main(", "raise OSError('disk full')\ndef main("))
+    script.write_text(script.read_text().replace("def main(", f"{fault}\ndef main("))
     failed = run(build, "embed_tokenizer")
     assert failed.returncode == 1
     assert "FAILED" in failed.stdout
-    assert "disk full" in failed.stderr
+    assert said in failed.stderr
     assert built(build).read_bytes() == expected
     assert sorted(entry.name for entry in built(build).parent.iterdir()) == [".built", "tokenizer.json"]
 

@@ -52,9 +52,9 @@ def round_digits(digits: int, x: float) -> float:
         return scaled / scale
     whole = round(scaled)
     rest = scaled - whole
-    if rest == 0.5:
+    if rest == 0.5 and scaled > 0:
         whole += 1
-    elif rest == -0.5:
+    elif rest == -0.5 and scaled < 0:
         whole -= 1
     return whole / scale
 

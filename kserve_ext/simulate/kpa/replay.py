@@ -18,6 +18,7 @@ from kserve_ext.simulate.kpa.gofloat import whole_second
 
 Row: TypeAlias = tuple[float, float, int, int, bool]
 
+_NUMBER = (float, int, Real)  # the two common ones first: Real is an abstract class and slow to ask
 _INVALID: Row = (0.0, 0.0, 0, 0, False)  # Knative's invalidSR: the scale stays what it was
 
 
@@ -55,7 +56,7 @@ def replay(
 def _samples(records: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
     for index, (t_s, value) in enumerate(records):
         _check_time(t_s, f"records[{index}]")
-        if not isinstance(value, float | int | Real):
+        if not isinstance(value, _NUMBER):
             raise _error("not a number", f"records[{index}]", value)
         yield t_s, float(value)
 
@@ -66,14 +67,14 @@ def _ticks(ticks: Iterable[tuple[float, int | None]]) -> Iterator[tuple[float, i
         _check_time(t_s, f"ticks[{index}]")
         if t_s < last_s:
             raise _error("the time goes back", f"ticks[{index}]", t_s, allowed=f">= {last_s}")
-        if ready is not None and (not isinstance(ready, float | int | Real) or ready < 0 or ready != int(ready)):
+        if ready is not None and (not isinstance(ready, _NUMBER) or ready < 0 or ready != int(ready)):
             raise _error("not a number of pods", f"ticks[{index}]", ready, allowed="a whole number >= 0")
         last_s = t_s
         yield t_s, None if ready is None else int(ready)
 
 
 def _check_time(t_s: object, field: str) -> None:
-    if not isinstance(t_s, float | int | Real) or not math.isfinite(t_s):
+    if not isinstance(t_s, _NUMBER) or not math.isfinite(t_s):
         raise _error("not a time in seconds", field, t_s)
 
 
