@@ -6,7 +6,7 @@ The same seed gives the same times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -135,8 +135,6 @@ def per_second(arrivals: Arrivals, seed: int) -> NDArray[np.int64]:
         edges = np.searchsorted(block.times_s, np.arange(block.start_s, block.end_s + 1))
         counts[block.start_s : block.end_s] = np.diff(edges)
     return counts
-
-
 
 
 def _ordered(rng: np.random.Generator, count: int) -> Times:

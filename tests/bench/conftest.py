@@ -7,8 +7,12 @@ import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from kserve_ext.triton.control import TritonControl
+from kserve_ext.triton.server import TritonServer
 
 Handler = Callable[[socket.socket, int], None]  # the connection, and its number
 
@@ -85,3 +89,78 @@ def read_http_request(connection: socket.socket) -> bytes:
 
 
 HTTP_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+_MODEL = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        rows = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", {expression})]) for row in rows]
+"""
+_CONFIG = """
+backend: "python"
+max_batch_size: {max_batch}
+input [ {{ name: "x", data_type: {type}, dims: [ {dims} ] }} ]
+output [ {{ name: "y", data_type: {type}, dims: [ {dims} ] }} ]
+instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
+"""
+_PAIR = """
+platform: "ensemble"
+max_batch_size: 8
+input [ { name: "in", data_type: TYPE_FP32, dims: [ 2 ] } ]
+output [ { name: "out", data_type: TYPE_FP32, dims: [ 2 ] } ]
+ensemble_scheduling { step [
+  { model_name: "echo" model_version: -1 input_map { key: "x" value: "in" } output_map { key: "y" value: "between" } },
+  { model_name: "root" model_version: -1 input_map { key: "x" value: "between" } output_map { key: "y" value: "out" } }
+] }
+"""
+_MODELS = {  # name: what it answers for a row, batch size, type, dimensions
+    "echo": ("row", 8, "TYPE_FP32", "2"),
+    "root": ("np.sqrt(row)", 8, "TYPE_FP32", "2"),  # NaN below zero
+    "words": ("row", 8, "TYPE_STRING", "1"),
+    "wide": ("row", 8, "TYPE_FP32", "-1"),
+    "fixed": ("row", 0, "TYPE_FP32", "1, 2"),
+}
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of python models that answer at once, and an ensemble of two of them."""
+    repository = tmp_path_factory.mktemp("small") / "models"
+    for name, (expression, max_batch, kind, dims) in _MODELS.items():
+        (repository / name / "1").mkdir(parents=True)
+        (repository / name / "1" / "model.py").write_text(_MODEL.format(expression=expression))
+        config = _CONFIG.format(max_batch=max_batch, type=kind, dims=dims)
+        (repository / name / "config.pbtxt").write_text(config)
+    (repository / "pair" / "1").mkdir(parents=True)
+    (repository / "pair" / "config.pbtxt").write_text(_PAIR)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def small_server(small_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A running server on them, none loaded."""
+    with TritonServer(small_models, log_file=tmp_path_factory.mktemp("log") / "triton.log") as server:
+        yield server
+
+
+@pytest.fixture
+def small_control(small_server: TritonServer) -> TritonControl:
+    return TritonControl.of(small_server)
+
+
+@pytest.fixture
+def loaded(small_control: TritonControl) -> Iterator[Callable[[str], None]]:
+    """Loads models, and unloads them after the test."""
+    names: list[str] = []
+
+    def load(name: str) -> None:
+        small_control.load(name)
+        names.append(name)
+
+    yield load
+    for name in reversed(names):
+        small_control.unload(name)

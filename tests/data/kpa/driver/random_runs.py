@@ -56,7 +56,9 @@ def load(rng: random.Random, length_s: int, target: float, window_s: float) -> l
                 "noise": rng.uniform(0, level),
                 "multiple": target * rng.randint(0, 5),
             }.get(kind)
-            seconds.append(None if value is None or rng.random() < 0.02 else round(value, 6 if kind == "multiple" else 2))
+            seconds.append(
+                None if value is None or rng.random() < 0.02 else round(value, 6 if kind == "multiple" else 2)
+            )
     return seconds[:length_s]
 
 

@@ -1,0 +1,175 @@
+"""One engine for any scaler over any arrivals: services that share a fleet, second by second, deterministic by seed.
+
+Each second: pods that have become ready join, requests are served, replica-seconds are counted; each scaler that is
+due sees its seconds and says how many replicas it wants. A replica is paid for from the decision to start it until
+it has drained. The same scalers run on a real cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kserve_ext.simulate.arrivals import Arrivals, Block, Times
+from kserve_ext.simulate.outcome import Book, Outcome
+from kserve_ext.simulate.scaler import Scaler, Second, Tick
+from kserve_ext.simulate.service_time import ServiceTime
+from kserve_ext.simulate.slot_pool import SlotPool
+from kserve_ext.simulate.slots import Serve, serve_reference
+
+TIMEOUT_S = 300.0  # Knative's default revision timeout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """From decision to ready, in parts, in seconds; `node_s` only where no node has room."""
+
+    schedule_s: float = 0.0
+    node_s: float = 0.0
+    pull_s: float = 0.0
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
+
+    @property
+    def on_node_s(self) -> float:
+        """On a node that has room."""
+        return self.schedule_s + self.pull_s + self.load_s + self.warm_up_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Room for replicas. Beyond `warm` places a node has to come first, beyond `most` a replica waits for a place."""
+
+    warm: int = 1_000_000
+    most: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One service: its traffic, how long a request takes, what is promised, and how replicas start."""
+
+    name: str
+    arrivals: Arrivals
+    service: ServiceTime
+    slo_s: float
+    cold_start: ColdStart
+    initial_replicas: int = 1
+    timeout_s: float = TIMEOUT_S
+
+
+@dataclass(slots=True)
+class _Running:
+    """One service while it runs."""
+
+    workload: Workload
+    scaler: Scaler[Any]
+    pool: SlotPool
+    book: Book
+    blocks: Iterator[Block]
+    block: Block
+    edges: Any
+    state: Any = None
+    starting: list[float] = field(default_factory=list)  # when each will be ready, ascending
+    pending: int = 0  # wanted, without a place yet
+    seconds: list[Second] = field(default_factory=list)
+
+
+def simulate_fleet(
+    workloads: Sequence[Workload],
+    scalers: Sequence[Scaler[Any]],
+    *,
+    fleet: Fleet | None = None,
+    seed: int = 0,
+    serve: Serve = serve_reference,
+) -> tuple[Outcome, ...]:
+    """Run every workload under its scaler to the end of the longest. Same arguments, same outcomes."""
+    fleet = fleet or Fleet()
+    services = [_start(w, s, seed + 1000 * i, serve) for i, (w, s) in enumerate(zip(workloads, scalers, strict=True))]
+    for second in range(max(w.arrivals.duration_s for w in workloads)):
+        for service in services:
+            if second < service.workload.arrivals.duration_s:
+                _one_second(service, services, fleet, second)
+    return tuple(service.book.close(service.pool.waiting) for service in services)
+
+
+def _start(workload: Workload, scaler: Scaler[Any], seed: int, serve: Serve) -> _Running:
+    pool = SlotPool(workload.service, timeout_s=workload.timeout_s, seed=seed, serve=serve)
+    for _ in range(workload.initial_replicas):
+        pool.add(0.0)
+    blocks = workload.arrivals.blocks(seed)
+    empty = Block(0, 0, np.empty(0))
+    return _Running(
+        workload=workload, scaler=scaler, pool=pool, book=Book(workload.slo_s, workload.arrivals.duration_s),
+        blocks=blocks, block=empty, edges=np.zeros(1, dtype=np.int64), state=scaler.start(workload.initial_replicas),
+    )  # fmt: skip
+
+
+def _one_second(service: _Running, services: Sequence[_Running], fleet: Fleet, second: int) -> None:
+    ready_before = service.pool.ready
+    paid = ready_before + len(service.starting)
+    joined = 0.0
+    while service.starting and service.starting[0] < second + 1:
+        ready_s = max(float(second), service.starting.pop(0))
+        service.pool.add(ready_s)
+        joined += second + 1 - ready_s
+    times = _times(service, second)
+    seen = service.pool.advance(times, second)
+    service.book.latencies(second, seen.latencies_s, seen.dropped)
+    service.book.replicas(second, ready_before + joined, paid)
+    service.seconds.append(
+        Second(t_s=second, arrivals=len(times), concurrency=seen.waiting + seen.busy, busy=seen.busy)
+    )
+    if (second + 1) % service.scaler.interval_s == 0:
+        _scale(service, services, fleet, second + 1)
+    elif service.pending:
+        _place(service, services, fleet, second + 1)
+
+
+def _times(service: _Running, second: int) -> Times:
+    while second >= service.block.end_s:
+        service.block = next(service.blocks)
+        spans = np.arange(service.block.start_s, service.block.end_s + 1)
+        service.edges = np.searchsorted(service.block.times_s, spans)
+    offset = second - service.block.start_s
+    return service.block.times_s[service.edges[offset] : service.edges[offset + 1]]
+
+
+def _scale(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:
+    tick = Tick(
+        now_s=float(now), ready=service.pool.ready, starting=len(service.starting) + service.pending,
+        seconds=tuple(service.seconds), slots_per_replica=1.0,
+    )  # fmt: skip
+    service.seconds.clear()
+    service.state, wanted = service.scaler.step(service.state, tick)
+    change = wanted - tick.ready - tick.starting
+    if change > 0:
+        service.pending += change
+        service.book.starts += change
+    for _ in range(-change):
+        _take_one_away(service, now)
+    _place(service, services, fleet, now)
+
+
+def _take_one_away(service: _Running, now: int) -> None:
+    """As a ReplicaSet does: pods without a place first, then those that start, latest first, then ready ones."""
+    if service.pending:
+        service.pending -= 1
+    elif service.starting:
+        service.starting.pop()
+    elif service.pool.ready:
+        service.book.drain(now - 1, service.pool.remove(float(now)) - now)
+
+
+def _place(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:
+    """Give replicas that have no place yet one, if there is room: on a node that is there, or on one that comes."""
+    taken = sum(other.pool.ready + len(other.starting) for other in services)
+    cold = service.workload.cold_start
+    while service.pending and taken < fleet.most:
+        wait_s = cold.on_node_s + (cold.node_s if taken >= fleet.warm else 0.0)
+        service.starting.append(now + wait_s)
+        service.pending -= 1
+        taken += 1
+    service.starting.sort()

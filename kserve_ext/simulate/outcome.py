@@ -1,0 +1,132 @@
+"""What a simulated policy did: requests in time, replicas paid for, and when it went wrong. Memory does not grow with requests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kserve_ext.simulate.arrivals import Times
+
+_LEAST_S = 1e-5
+_STEP = math.log(1.005)  # bins of half a percent
+_BINS = 4096  # up to 7,400 s
+MINUTE_S = 60
+VIOLATED = 0.99  # a minute with fewer requests in time counts as violated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """One minute of one service."""
+
+    t_s: int
+    requests: int  # answered or dropped, begun in this minute
+    in_time: int
+    replicas: float  # mean ready
+    billed: float  # mean paid for: ready, starting and draining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One service under one policy."""
+
+    requests: int
+    attainment: float  # share within the SLO; a dropped or never answered request is late
+    billed: float  # mean replicas paid for, start-up and drain included
+    active: float  # mean ready replicas
+    starts: int
+    dropped: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    worst_minute: float  # least attainment of a minute
+    violation_share: float  # share of the minutes with traffic that are below 99 %
+    minutes: tuple[Minute, ...]
+
+
+class Book:
+    """Counts a run as it goes."""
+
+    def __init__(self, slo_s: float, duration_s: int) -> None:
+        minutes = -(-duration_s // MINUTE_S)
+        self._slo_s = slo_s
+        self._duration_s = duration_s
+        self._bins: NDArray[np.int64] = np.zeros(_BINS, dtype=np.int64)
+        self._requests = np.zeros(minutes, dtype=np.int64)
+        self._in_time = np.zeros(minutes, dtype=np.int64)
+        self._ready = np.zeros(minutes)
+        self._billed = np.zeros(minutes)
+        self._pending: list[Times] = []
+        self.starts = 0
+        self.dropped = 0
+
+    def latencies(self, second: int, latencies_s: Times, dropped: int) -> None:
+        """Requests begun or dropped in one second."""
+        minute = second // MINUTE_S
+        self._requests[minute] += len(latencies_s) + dropped
+        self._in_time[minute] += np.count_nonzero(latencies_s <= self._slo_s)
+        self.dropped += dropped
+        self._pending.append(latencies_s)
+        if len(self._pending) >= MINUTE_S:
+            self._flush()
+
+    def replicas(self, second: int, ready: float, billed: float) -> None:
+        """Replica-seconds of one second."""
+        self._ready[second // MINUTE_S] += ready
+        self._billed[second // MINUTE_S] += billed
+
+    def drain(self, second: int, seconds: float) -> None:
+        """Replica-seconds of a replica that finishes what it serves after it was taken away."""
+        self._billed[second // MINUTE_S] += seconds
+
+    def close(self, unanswered: int) -> Outcome:
+        """The outcome; requests still waiting at the end are late."""
+        self._flush()
+        requests = int(self._requests.sum()) + unanswered
+        in_time = int(self._in_time.sum())
+        with np.errstate(invalid="ignore"):
+            shares = np.where(self._requests > 0, self._in_time / np.maximum(self._requests, 1), 1.0)
+        busy = self._requests > 0
+        return Outcome(
+            requests=requests,
+            attainment=in_time / requests if requests else 1.0,
+            billed=float(self._billed.sum() / self._duration_s),
+            active=float(self._ready.sum() / self._duration_s),
+            starts=self.starts,
+            dropped=self.dropped,
+            p50_s=self._quantile(0.50),
+            p95_s=self._quantile(0.95),
+            p99_s=self._quantile(0.99),
+            worst_minute=float(shares.min()) if busy.any() else 1.0,
+            violation_share=float(np.mean(shares[busy] < VIOLATED)) if busy.any() else 0.0,
+            minutes=self._minutes(),
+        )
+
+    def _minutes(self) -> tuple[Minute, ...]:
+        lengths = np.full(len(self._ready), float(MINUTE_S))
+        lengths[-1] = self._duration_s - MINUTE_S * (len(lengths) - 1)
+        return tuple(
+            Minute(t_s=index * MINUTE_S, requests=int(requests), in_time=int(in_time), replicas=ready, billed=billed)
+            for index, (requests, in_time, ready, billed) in enumerate(
+                zip(
+                    self._requests.tolist(), self._in_time.tolist(), (self._ready / lengths).tolist(),
+                    (self._billed / lengths).tolist(), strict=True,
+                )
+            )
+        )  # fmt: skip
+
+    def _flush(self) -> None:
+        if self._pending and (latencies := np.concatenate(self._pending)).size:
+            places = np.log(np.maximum(latencies, _LEAST_S) / _LEAST_S) / _STEP
+            self._bins += np.bincount(np.minimum(places.astype(np.int64), _BINS - 1), minlength=_BINS)
+        self._pending.clear()
+
+    def _quantile(self, share: float) -> float:
+        """The middle, on the logarithmic scale, of the bin that holds the quantile: within a quarter percent."""
+        answered = int(self._bins.sum())
+        if not answered:
+            return 0.0
+        place = int(np.searchsorted(np.cumsum(self._bins), share * answered))
+        return _LEAST_S * math.exp((place + 0.5) * _STEP)
