@@ -131,7 +131,7 @@ class HeadReader:
         except HPACKError as error:
             raise FrameError(f"a bad header block: {error}") from error
         head = Head(*(fields.get(name, b"").decode(errors="replace") for name in _TOLD))
-        if block and min(block) >= 0x80 and 0xFF not in block:  # every byte is one index: no change to the table
+        if block and min(block) >= 0x80:  # every byte is one index: no change to the table
             self._known[block] = head
         else:
             self._known.clear()

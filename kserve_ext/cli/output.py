@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from kserve_ext.cli.formats import Format
 
@@ -39,14 +40,13 @@ def emit(value: Any, form: Format) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-    """Print a table on standard output; columns of figures, all but the first and the last, are right-aligned."""
-    console = Console(soft_wrap=False)
+    """Print a table on standard output; a long last column is wrapped inside its own width."""
     grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        grid.add_column(column, overflow="fold", no_wrap=index == 0 and console.width >= 80)
+        grid.add_column(column, no_wrap=index < len(columns) - 1, overflow="fold")
     for row in rows:
-        grid.add_row(*map(str, row))
-    console.print(grid, markup=False)
+        grid.add_row(*map(Text, row))
+    Console().print(grid)
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -21,7 +21,7 @@ from kserve_ext.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from kserve_ext.domain import Plan, Service
+    from kserve_ext.domain import Plan, Reason, Service
 
 PolicyOption = Annotated[
     str | None,
@@ -100,7 +100,7 @@ def explain(
         show.emit(rows, output)
         return
     for decided, reason in found:
-        show.say(f"{reason.field} = {shown(value_at(decided, reason.field))}", style="bold")
+        show.say(f"{reason.field} = {shown(decided, reason.field)}", style="bold")
         show.say(f"  {reason.text}")
         if reason.numbers:
             show.say("  " + ", ".join(f"{name} {number:.4g}" for name, number in reason.numbers.items()), style="dim")
@@ -198,19 +198,38 @@ def _show_plan(decided: Plan, quiet: bool) -> None:
         f"({decided.margin:.0%} kept free); at {seen.rate_rps:.4g} rps: p50 {format_duration(seen.p50_s)}, "
         f"p99 {format_duration(seen.p99_s)}, mean batch {seen.mean_batch:.3g}"
     )
-    rows = [
-        (reason.field, shown(value_at(decided, reason.field)), "" if quiet else reason.text)
-        for reason in decided.reasons
-    ]
-    show.table(("field", "value", "why"), rows)
+    for heading, reasons in _areas(decided).items():
+        rows = [
+            (reason.field.rpartition(".")[2], shown(decided, reason.field), "" if quiet else reason.text)
+            for reason in reasons
+        ]
+        show.say("")
+        show.table((heading, "", ""), rows)
     for warning in decided.warnings:
         show.say(f"warning: {warning.field}: {warning.text}", style="yellow")
 
 
-def shown(value: object) -> str:
-    """A field's value as a table shows it."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
+def _areas(decided: Plan) -> dict[str, list[Reason]]:
+    """The plan's reasons by what they are about, in the order in which they were decided."""
+    areas: dict[str, list[Reason]] = {}
+    for reason in decided.reasons:
+        owner = reason.field.rpartition(".")[0]
+        heading = f"model {value_at(decided, owner + '.model')}" if owner.startswith("stages") else owner or "replica"
+        areas.setdefault(heading, []).append(reason)
+    return areas
+
+
+def shown(decided: Plan, path: str) -> str:
+    """A field's value as people read it, in the unit that its name says."""
+    from kserve_ext.units import format_duration, format_mebibytes
+
+    value = value_at(decided, path)
     if isinstance(value, dict):
         return ", ".join(f"{name}: {count}" for name, count in value.items())
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if path.endswith("_bytes"):
+        return format_mebibytes(value)
+    if path.endswith("_s"):
+        return format_duration(value) if value else "0s"
+    return f"{value:.6g}" + ("%" if path.endswith("_percent") else "")

@@ -1,6 +1,6 @@
 """Which batch size, queue delay and instance count: the grid, and what one replica carries with each choice.
 
-The grid is small (powers of two, three delays), so all of it is searched: for each choice the highest rate is found at
+The grid is small (powers of two, three delays where there are several instances), so all of it is searched: for each choice the highest rate is found at
 which its simulated p99 stays within the SLO less the margin. Delays are shares of the service time, not of the SLO, so
 that a looser SLO looks at the same choices and more. Choices whose saturated rate lies below what
 another already carries are skipped; that bound is exact, so nothing is lost.
@@ -16,6 +16,7 @@ from kserve_ext.domain import StagePlan
 from kserve_ext.policy.replica import Replica, predict
 from kserve_ext.policy.request import Settings
 
+_DELAY_INSTANCES = 2  # a delay pays where an idle instance would take what is there; a single one batches while busy
 _SIDE_STAGE_HEADROOM = 1.5  # a side step of an ensemble gets that much more throughput than the slowest step
 _WITHOUT_LOAD = 1e-3  # share of the saturated rate at which requests practically never meet
 MOST_LOAD = 0.9  # of the saturated rate: nearer to it p99 grows without bound, and runs of seconds do not show it
@@ -81,9 +82,11 @@ def _grid(
     main = slowest(replica)
     for batch in _batch_sizes(replica, main):
         service_s = replica.laws[main].mean_s(max(1, batch), instances)
+        if batch > 1 and service_s + replica.overhead_p99_s > limit_s:
+            continue  # a full batch alone would take too long
         for share in settings.queue_delays:
             delay_s = round(service_s * share, 6)  # whole microseconds, as config.pbtxt has it
-            if share and (batch < 2 or delay_s + service_s > limit_s):
+            if share and (batch < 2 or instances < _DELAY_INSTANCES or delay_s + service_s > limit_s):
                 continue
             stage = StagePlan(
                 model=replica.models[main], max_batch_size=batch, max_queue_delay_s=delay_s,

@@ -14,7 +14,7 @@ from kserve_ext.policy.request import PlanRequest, Settings
 from kserve_ext.units import format_duration
 
 _LOOSER = 1.25  # step in which a longer SLO is looked for
-_STEPS = 20  # to 69 times the first; beyond it no SLO is offered
+_STEPS = 30  # to 650 times the first; beyond it no SLO is offered
 
 
 def on(profile: Profile, replica: Replica, tried: Sequence[Candidate], request: PlanRequest) -> InfeasibleError:
@@ -35,19 +35,15 @@ def _slo_too_short(
         f"{intent.name}: p99 of {format_duration(intent.slo.p99_s)} cannot be held on {profile.hardware}: one request alone "
         f"takes {format_duration(idle_s)} at p99, and {settings.margin:.0%} of the SLO is kept free"
     )
-    high_rps = intent.rate.high_rps
-    nearest_s = _shortest_slo(replica, tried[0], high_rps, intent.max_replicas, needed_s, settings)
-    if nearest_s is not None:
-        nearest = f"kserve-ext.dev/slo-p99: {format_duration(nearest_s)} holds {high_rps:g} rps"
-        return InfeasibleError(message, binding="slo-p99", nearest=nearest)
-    fewest = replicas_for(high_rps, MOST_LOAD * max(candidate.saturated_rps for candidate in tried))
-    nearest = f"the shortest SLO that one request meets is {format_duration(needed_s)}"
-    nearest_s = _shortest_slo(replica, tried[0], high_rps, fewest, needed_s, settings)
-    if nearest_s is not None:
-        nearest = (
-            f'kserve-ext.dev/slo-p99: {format_duration(nearest_s)} with kserve-ext.dev/max-replicas: "{fewest}" '
-            f"holds {high_rps:g} rps"
-        )
+    high_rps, largest = intent.rate.high_rps, max(tried, key=lambda candidate: candidate.saturated_rps)
+    fewest = replicas_for(high_rps, MOST_LOAD * largest.saturated_rps)  # with less no SLO is long enough
+    allowed = intent.max_replicas and max(intent.max_replicas, fewest)
+    nearest_s = _shortest_slo(replica, largest, high_rps, allowed, needed_s, settings)
+    if nearest_s is None:
+        nearest = f"the shortest SLO that one request meets is {format_duration(needed_s)}"
+    else:
+        more = "" if allowed == intent.max_replicas else f' with kserve-ext.dev/max-replicas: "{allowed}"'
+        nearest = f"kserve-ext.dev/slo-p99: {format_duration(nearest_s)}{more} holds {high_rps:g} rps"
     return InfeasibleError(message, binding="slo-p99", nearest=nearest)
 
 

@@ -1,9 +1,9 @@
-"""The request loop compiled with numba (extra `fast`): the same source as the reference, the same results, ten times the speed."""
+"""The request loop compiled with numba (extra `fast`): the same source as the reference, the same results, faster."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 from kserve_ext.errors import MissingExtraError
 from kserve_ext.simulate.slots import Serve, build_serve
@@ -16,8 +16,7 @@ def serve_compiled() -> Serve:
         from numba import njit
     except ImportError as error:
         raise MissingExtraError("numba", "fast") from error
-    compiled: Serve = njit(build_serve(njit(_replace_least)))
-    return compiled
+    return cast(Serve, njit(build_serve(njit(_replace_least))))
 
 
 def _replace_least(heap: Any, size: int, value: float) -> None:

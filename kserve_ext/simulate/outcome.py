@@ -1,4 +1,4 @@
-"""What a simulated policy did: requests in time, replicas paid for, and when it went wrong. Memory does not grow with requests."""
+"""What a simulated policy did: requests in time, replicas paid for, when it went wrong. Memory is flat in the requests."""
 
 from __future__ import annotations
 

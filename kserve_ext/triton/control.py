@@ -92,7 +92,10 @@ class TritonControl:
         return json_format.ParseDict(answer, ModelConfig(), ignore_unknown_fields=True)
 
     def statistics(self, model: str) -> ModelStatistics:
-        """Counters of a loaded model since it was loaded; subtract two to get what happened in between."""
+        """Counters of a loaded model since it was loaded; subtract two to get what happened in between.
+
+        Triton counts after it has answered: the request answered last may not be in yet.
+        """
         return read_statistics(self._get(f"/v2/models/{quote(model)}/stats"))
 
     def version(self) -> str:
@@ -146,11 +149,11 @@ class TritonControl:
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            what = f" while {doing}" if doing else ""
             if self._server:
                 self._server.check_alive(patience_s=_DYING_S)
-                what += self._server.quote_log()
-            raise TritonError(f"Triton at {self.address} does not answer{what}: {error!r}") from error
+            quoted = self._server.quote_log() if self._server else ""
+            what = f"Triton at {self.address} does not answer{doing and f' while {doing}'}: {error!r}{quoted}"
+            raise TritonError(what) from error
         finally:
             connection.close()
         try:

@@ -82,7 +82,8 @@ def _reason(text: str, model: str) -> str:
     while match := _PREFIX.match(text):
         text = text[match.end() :]
     text, _, stack = text.partition("\n\nAt:\n")
-    text = text.removesuffix(f" for {model}")
-    text = "; ".join(dict.fromkeys(re.split(r"; *", text.rstrip("; "))))  # a warm-up fails once for each of its rows
+    first, *more = re.split(r"; *", text.removesuffix(f" for {model}").rstrip("; "))
+    text = "; ".join((first, *(part for part in dict.fromkeys(more) if not first.endswith(part))))  # one for each row
     field = next((field for words, field in _FIELDS if words in text), "")
-    return (f"{field}: " if field else "") + text + (f", at {stack.split()[0]}" if stack.split() else "")
+    place = stack.split()[0].removesuffix(":") if stack.strip() else ""
+    return (f"{field}: " if field else "") + text + (f", at {place}" if place else "")

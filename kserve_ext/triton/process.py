@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -41,7 +42,7 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log_file: Path
         raise KserveExtError(f"{log_file}: the server's log cannot be written: {error.strerror}") from error
     with log:
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -52,6 +53,8 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log_file: Path
             )
         except OSError as error:
             raise TritonError(f"{command[0]} cannot be started: {error.strerror}") from error
+    threading.Thread(target=_end_group_after, args=(process,), daemon=True, name="triton-watch").start()
+    return process
 
 
 def end(process: subprocess.Popen[bytes], *, patience_s: float) -> None:
@@ -59,14 +62,26 @@ def end(process: subprocess.Popen[bytes], *, patience_s: float) -> None:
 
     An exception while waiting, such as a second Ctrl-C, kills at once.
     """
+    if process.poll() is not None:  # its group is gone too, and the number may be another's by now
+        return
     try:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience_s)
     finally:
-        with contextlib.suppress(ProcessLookupError):  # nobody left in the group
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process)
         process.wait()
+
+
+def _end_group_after(process: subprocess.Popen[bytes]) -> None:
+    """Take the stubs along when the server dies: they hold its sockets, and its clients would wait for ever."""
+    process.wait()
+    _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # nobody is left in it
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def exit_words(code: int) -> str:

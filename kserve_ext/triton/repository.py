@@ -6,7 +6,7 @@ An ONNX model for a server without that backend gets the shared model.py and a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SHIM = Path(__file__).parent / "shim" / "onnx_model.py"
 _CONFIG = "config.pbtxt"
-_NOT_SERVED = frozenset({_CONFIG, "configs", "profiles"})  # ours: what was planned and what was measured
+# Written here, planned, measured; and a folder that Python would write into through a link.
+_NOT_SERVED = frozenset({_CONFIG, "configs", "profiles", "__pycache__"})
 # The file each backend runs when the config names none (Triton's own defaults).
 _MODEL_FILES = {
     "onnxruntime": "model.onnx", "python": "model.py", "tensorrt": "model.plan", "pytorch": "model.pt",
@@ -143,15 +144,18 @@ def _check_files(folder: Path, backend: str, named: str) -> None:
 
 
 def _stage_one(source: Path, target: Path, uses_shim: bool) -> None:
-    target.mkdir(parents=True)
     versions = {entry.name for entry in _versions(source)}
-    for entry in source.iterdir():
-        if entry.name not in versions | _NOT_SERVED:
-            (target / entry.name).symlink_to(entry)
-    for version in versions or {"1"}:  # an ensemble's version folder is empty, and git keeps no empty folders
-        (target / version).mkdir()
-        for entry in (source / version).iterdir() if version in versions else ():
-            if entry.name not in ("__pycache__", *(("model.py",) if uses_shim else ())):  # Python writes into the first
-                (target / version / entry.name).symlink_to(entry)
+    _link_all(source, target, versions | _NOT_SERVED)
+    for version in versions:
+        _link_all(source / version, target / version, _NOT_SERVED | ({"model.py"} if uses_shim else set()))
         if uses_shim:
             (target / version / "model.py").symlink_to(SHIM)
+    if not versions:  # an ensemble's version folder is empty, and git keeps no empty folders
+        (target / "1").mkdir()
+
+
+def _link_all(source: Path, target: Path, left_out: Set[str]) -> None:
+    target.mkdir(parents=True)
+    for entry in source.iterdir():
+        if entry.name not in left_out:
+            (target / entry.name).symlink_to(entry)

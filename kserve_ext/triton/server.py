@@ -189,7 +189,7 @@ class TritonServer:
 
 
 def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.client.OK

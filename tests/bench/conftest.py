@@ -50,7 +50,8 @@ class RawServer:
                 self._handler(connection, next(self._numbers))
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # closed already
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:
             with contextlib.suppress(OSError):
@@ -150,17 +151,3 @@ def small_server(small_models: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def small_control(small_server: TritonServer) -> TritonControl:
     return TritonControl.of(small_server)
-
-
-@pytest.fixture
-def loaded(small_control: TritonControl) -> Iterator[Callable[[str], None]]:
-    """Loads models, and unloads them after the test."""
-    names: list[str] = []
-
-    def load(name: str) -> None:
-        small_control.load(name)
-        names.append(name)
-
-    yield load
-    for name in reversed(names):
-        small_control.unload(name)

@@ -150,6 +150,8 @@ def test_a_window_that_shrinks_below_zero_stops_the_sender_until_it_grows(raw_se
                 if frame.flags & frames.END_STREAM:
                     peer.answer(frame.stream)
             elif frame.kind == frames.SETTINGS and frame.flags & frames.ACK and taken == 65535:
+                peer.send(frames.frame(frames.PING, 0, 0, b"anything"))  # its answer comes after what is sent too early
+            elif frame.kind == frames.PING:
                 granted = True
                 peer.send(frames.window_update(1, 65525 + 40_000))
 
@@ -158,6 +160,7 @@ def test_a_window_that_shrinks_below_zero_stops_the_sender_until_it_grows(raw_se
 
 
 def test_no_more_streams_are_opened_than_the_server_allows(raw_server: StartServer) -> None:
+    """Answers wait until a ping has come back, and with it all that the client would send meanwhile."""
     most = [0]
 
     def two_at_a_time(connection: socket.socket, number: int) -> None:
@@ -167,18 +170,21 @@ def test_no_more_streams_are_opened_than_the_server_allows(raw_server: StartServ
         for frame in peer.frames():
             if frame.kind == frames.SETTINGS and frame.flags & frames.ACK:
                 settled = True
+            elif frame.kind == frames.DATA and not settled:  # sent before it could know
+                peer.reset(frame.stream, frames.REFUSED_STREAM)
             elif frame.kind == frames.DATA:
                 waiting.append(frame.stream)
-                if not settled:  # sent before it could know
-                    peer.reset(waiting.pop(), frames.REFUSED_STREAM)
-                    continue
                 most[0] = max(most[0], len(waiting))
-                if len(waiting) == 2 or frame.stream > 1:
-                    peer.answer(waiting.pop(0))
+                if len(waiting) == 1:
+                    peer.send(frames.frame(frames.PING, 0, 0, b"anything"))
+            elif frame.kind == frames.PING:
+                for stream in waiting:
+                    peer.answer(stream)
+                waiting = []
 
     result = run_closed_loop(_target(raw_server(two_at_a_time)), [REQUEST], 6, 0.1, connections=1)
     assert result.ok.sum() > 5
-    assert most[0] <= 2
+    assert most[0] == 2
 
 
 def test_calls_that_a_departing_server_did_not_look_at_are_sent_again(raw_server: StartServer) -> None:

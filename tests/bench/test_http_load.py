@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -43,6 +45,7 @@ def test_every_request_is_answered_and_timed(raw_server: StartServer) -> None:
     result = _open(raw_server(_answer_all), 50)
     assert result.ok.tolist() == [True] * 50
     assert result.errors == {}
+    assert result.due_s.tolist() == constant(500, 0.1).tolist()
     assert np.all(result.due_s <= result.sent_s)
     assert np.all(result.sent_s < result.done_s)
     assert result.cpu_s > 0
@@ -214,6 +217,22 @@ def test_garbage_collection_is_off_during_a_run_and_on_after_it(raw_server: Star
     run_open_loop(_target(server), Requests([REQUEST]), constant(100, 0.02))
     assert states[-1] is False
     assert gc.isenabled()
+
+
+def test_ctrl_c_ends_a_run_at_once_and_leaves_nothing_behind(raw_server: StartServer) -> None:
+    """The run would take 200 s; the test's own time limit says what "at once" means."""
+
+    def interrupt(connection: socket.socket, number: int) -> None:
+        read_http_request(connection)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    descriptors = set(os.listdir("/proc/self/fd"))
+    server = raw_server(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_open_loop(_target(server), [REQUEST], constant(0.01, 200), drain_s=200)
+    server.close()
+    assert gc.isenabled()
+    assert set(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_https_is_spoken_and_the_certificate_checked(

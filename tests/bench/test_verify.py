@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -23,7 +23,14 @@ from kserve_ext.triton.server import TritonServer
 
 pytestmark = pytest.mark.triton
 
-Load = Callable[[str], None]
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded(small_server: TritonServer) -> None:
+    """The models of this module; they stay, because unloading one takes a second."""
+    for name in ("echo", "root", "words", "wide"):
+        TritonControl.of(small_server).load(name)
+
+
 PROTOCOLS = pytest.mark.parametrize("protocol", list(Protocol))
 
 
@@ -42,9 +49,8 @@ def _sample(data: Array, datatype: str = "FP32") -> Sample:
 
 @PROTOCOLS
 def test_a_fast_model_holds_a_generous_slo(
-    small_server: TritonServer, small_control: TritonControl, loaded: Load, protocol: Protocol
+    small_server: TritonServer, small_control: TritonControl, protocol: Protocol
 ) -> None:
-    loaded("echo")
 
     def counters() -> tuple[int, int]:
         statistics = small_control.statistics("echo")
@@ -68,8 +74,7 @@ def test_a_fast_model_holds_a_generous_slo(
 
 
 @PROTOCOLS
-def test_an_slo_below_any_answer_is_missed(small_server: TritonServer, loaded: Load, protocol: Protocol) -> None:
-    loaded("echo")
+def test_an_slo_below_any_answer_is_missed(small_server: TritonServer, protocol: Protocol) -> None:
     verdict = verify(
         _target(small_server, "echo", protocol),
         _samples([[1, 2]]),
@@ -86,11 +91,7 @@ def test_an_slo_below_any_answer_is_missed(small_server: TritonServer, loaded: L
 
 @PROTOCOLS
 @pytest.mark.parametrize("binary", [True, False])
-def test_answers_are_those_of_the_model(
-    small_server: TritonServer, loaded: Load, protocol: Protocol, binary: bool
-) -> None:
-    loaded("root")
-    loaded("words")
+def test_answers_are_those_of_the_model(small_server: TritonServer, protocol: Protocol, binary: bool) -> None:
     ((root,), _) = ask(_target(small_server, "root", protocol), _samples([[4, 9], [1, 0]]), binary=binary)
     assert (root.name, root.datatype, root.data.tolist()) == ("y", "FP32", [[2.0, 3.0]])
     text = from_items(["héllo".encode()]).reshape(1, 1)
@@ -99,8 +100,7 @@ def test_answers_are_those_of_the_model(
 
 
 @PROTOCOLS
-def test_megabytes_go_through_both_ways(small_server: TritonServer, loaded: Load, protocol: Protocol) -> None:
-    loaded("wide")
+def test_megabytes_go_through_both_ways(small_server: TritonServer, protocol: Protocol) -> None:
     target = _target(small_server, "wide", protocol)
     data = np.arange(750_000, dtype=np.float32).reshape(1, -1)
     ((answer,),) = ask(target, [_sample(data)])
@@ -110,8 +110,7 @@ def test_megabytes_go_through_both_ways(small_server: TritonServer, loaded: Load
 
 
 @PROTOCOLS
-def test_nan_is_told_with_its_output_and_sample(small_server: TritonServer, loaded: Load, protocol: Protocol) -> None:
-    loaded("root")
+def test_nan_is_told_with_its_output_and_sample(small_server: TritonServer, protocol: Protocol) -> None:
     target = _target(small_server, "root", protocol)
     with pytest.raises(ModelError, match="root answers NaN in output `y` for sample 2"):
         check_answers(target, _samples([[1, 1], [2, 2], [3, -3]]))
@@ -119,26 +118,21 @@ def test_nan_is_told_with_its_output_and_sample(small_server: TritonServer, load
         check_answers(target, _samples([[np.inf, 1]]))
 
 
-def test_a_missing_output_is_told_by_name(small_server: TritonServer, loaded: Load) -> None:
-    loaded("echo")
+def test_a_missing_output_is_told_by_name(small_server: TritonServer) -> None:
     with pytest.raises(ModelError, match="echo answers without `label` for sample 0"):
         check_answers(_target(small_server, "echo", Protocol.REST), _samples([[1, 1]]), outputs=["y", "label"])
 
 
 @PROTOCOLS
-def test_a_refusal_is_told_in_the_servers_own_words(
-    small_server: TritonServer, loaded: Load, protocol: Protocol
-) -> None:
-    loaded("echo")
-    with pytest.raises(ModelError, match="nothing at .* answers .*unknown model"):
+def test_a_refusal_is_told_in_the_servers_own_words(small_server: TritonServer, protocol: Protocol) -> None:
+    with pytest.raises(ModelError, match=r"nothing at .* answers .*unknown model"):
         ask(_target(small_server, "nothing", protocol), _samples([[1, 1]]))
-    with pytest.raises(ModelError, match="echo at .* answers .* to sample 0: .*unexpected shape"):
+    with pytest.raises(ModelError, match=r"echo at .* answers .* to sample 0: .*unexpected shape"):
         ask(_target(small_server, "echo", protocol), _samples([[1, 1, 1]]))
 
 
 @PROTOCOLS
-def test_metadata_comes_over_either_protocol(small_server: TritonServer, loaded: Load, protocol: Protocol) -> None:
-    loaded("echo")
+def test_metadata_comes_over_either_protocol(small_server: TritonServer, protocol: Protocol) -> None:
     spec = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))
     inputs, outputs = fetch_metadata(_target(small_server, "echo", protocol))
     assert (inputs, [output.name for output in outputs]) == ((spec,), ["y"])
@@ -146,9 +140,8 @@ def test_metadata_comes_over_either_protocol(small_server: TritonServer, loaded:
 
 @PROTOCOLS
 def test_the_wrong_port_of_a_server_is_unreachable_or_nonsense_but_never_a_hang(
-    small_server: TritonServer, loaded: Load, protocol: Protocol
+    small_server: TritonServer, protocol: Protocol
 ) -> None:
-    loaded("echo")
     other = small_server.grpc_url if protocol is Protocol.REST else small_server.http_url
     target = parse_target(other, model="echo", protocol=protocol)
     with pytest.raises((UnreachableError, ModelError)):

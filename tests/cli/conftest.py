@@ -26,7 +26,7 @@ def kserve_ext(tmp_path: Path) -> Command:
 
     def command(*arguments: str, stdin: str = "", cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "kserve_ext.cli.app", *arguments],
+            [Path(sys.executable).with_name("kserve-ext"), *arguments],
             input=stdin,
             cwd=cwd,
             env={**os.environ, "COLUMNS": "160", "NO_COLOR": "1", "KSERVE_EXT_MODEL_REPO": str(ROOT / "model_repo")},

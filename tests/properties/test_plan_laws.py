@@ -16,20 +16,24 @@ from kserve_ext.policy import plan
 from kserve_ext.policy.check import check
 from kserve_ext.units import parse_duration_s
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25, deadline=None)  # an example simulates some ten to fifty small runs
 
-rates = st.tuples(st.floats(0.01, 3000.0), st.floats(0.01, 1.0)).map(
-    lambda pair: RateRange(low_rps=pair[0] * pair[1], high_rps=pair[0])
-)
-intents = st.builds(
-    lambda slo_s, rate, availability, budget_s: replace(
-        intent(slo_s=slo_s, hardware=("cpu", "gpu"), availability=availability, cold_start_budget_s=budget_s), rate=rate
-    ),
-    st.floats(0.002, 2.0),
-    rates,
-    st.sampled_from((0.99, 0.999, 0.9999)),
-    st.one_of(st.none(), st.floats(0.1, 200.0)),
-)
+
+@st.composite
+def services(draw: st.DrawFn) -> tuple[Intent, Profile]:
+    """A profile and a wish that is hard to grant: an SLO of 1 to 15 service times, up to 30 times what one can do."""
+    measured = draw(profiles)
+    service_s = measured.stages[0].points[0].mean_s
+    high_rps = draw(st.floats(0.001, 30.0)) / service_s
+    wanted = intent(
+        slo_s=draw(st.floats(1.0, 15.0)) * service_s + measured.overhead_s.values[-1],
+        low_rps=high_rps * draw(st.floats(0.01, 1.0)),
+        high_rps=high_rps,
+        hardware=("cpu", "gpu"),
+        availability=draw(st.sampled_from((0.99, 0.999, 0.9999))),
+        cold_start_budget_s=draw(st.one_of(st.none(), st.floats(0.1, 200.0))),
+    )
+    return wanted, measured
 
 
 def planned(wanted: Intent, measured: Profile) -> Plan | None:
@@ -46,8 +50,9 @@ def cost(decided: Plan) -> int:
 
 
 @few
-@given(intents, profiles, st.floats(1.0, 20.0))
-def test_more_traffic_never_takes_fewer_replicas(wanted: Intent, measured: Profile, factor: float) -> None:
+@given(services(), st.floats(1.0, 20.0))
+def test_more_traffic_never_takes_fewer_replicas(service: tuple[Intent, Profile], factor: float) -> None:
+    wanted, measured = service
     more = replace(wanted, rate=RateRange(low_rps=wanted.rate.low_rps, high_rps=wanted.rate.high_rps * factor))
     one, other = planned(wanted, measured), planned(more, measured)
     assert (one is None) == (other is None)
@@ -58,8 +63,9 @@ def test_more_traffic_never_takes_fewer_replicas(wanted: Intent, measured: Profi
 
 
 @few
-@given(intents, profiles, st.floats(1.0, 20.0))
-def test_a_looser_slo_never_costs_more(wanted: Intent, measured: Profile, factor: float) -> None:
+@given(services(), st.floats(1.0, 20.0))
+def test_a_looser_slo_never_costs_more(service: tuple[Intent, Profile], factor: float) -> None:
+    wanted, measured = service
     looser = replace(wanted, slo=Slo(p99_s=wanted.slo.p99_s * factor, availability=wanted.slo.availability))
     one, other = planned(wanted, measured), planned(looser, measured)
     if one is not None:
@@ -69,14 +75,16 @@ def test_a_looser_slo_never_costs_more(wanted: Intent, measured: Profile, factor
 
 
 @few
-@given(intents, profiles)
-def test_the_same_request_gives_the_same_plan(wanted: Intent, measured: Profile) -> None:
+@given(services())
+def test_the_same_request_gives_the_same_plan(service: tuple[Intent, Profile]) -> None:
+    wanted, measured = service
     assert planned(wanted, measured) == planned(wanted, measured)
 
 
 @few
-@given(intents, profiles)
-def test_every_number_of_a_plan_has_a_reason_and_every_reason_a_field(wanted: Intent, measured: Profile) -> None:
+@given(services())
+def test_every_number_of_a_plan_has_a_reason_and_every_reason_a_field(service: tuple[Intent, Profile]) -> None:
+    wanted, measured = service
     decided = planned(wanted, measured)
     if decided is None:
         return
@@ -108,8 +116,9 @@ def leads_to_a_value(value: object, path: str) -> bool:
 
 
 @few
-@given(intents, profiles)
-def test_a_plan_stays_within_the_bounds_of_knative_and_of_what_was_measured(wanted: Intent, measured: Profile) -> None:
+@given(services())
+def test_a_plan_stays_within_the_bounds_of_knative_and_of_what_was_measured(service: tuple[Intent, Profile]) -> None:
+    wanted, measured = service
     decided = planned(wanted, measured)
     if decided is None:
         return
@@ -128,8 +137,9 @@ def test_a_plan_stays_within_the_bounds_of_knative_and_of_what_was_measured(want
 
 
 @few
-@given(intents, profiles)
-def test_the_prediction_at_the_busy_rate_holds_the_slo_with_the_margin(wanted: Intent, measured: Profile) -> None:
+@given(services())
+def test_the_prediction_at_the_busy_rate_holds_the_slo_with_the_margin(service: tuple[Intent, Profile]) -> None:
+    wanted, measured = service
     decided = planned(wanted, measured)
     if decided is not None:
         assert decided.prediction.rate_rps == pytest.approx(wanted.rate.high_rps / decided.replicas_at_high_rate)
@@ -138,17 +148,17 @@ def test_the_prediction_at_the_busy_rate_holds_the_slo_with_the_margin(wanted: I
 
 
 @few
-@given(intents, profiles, st.integers(1, 4))
-def test_what_an_infeasible_answer_offers_is_feasible(wanted: Intent, measured: Profile, most: int) -> None:
+@given(services(), st.integers(1, 4))
+def test_what_an_infeasible_answer_offers_is_feasible(service: tuple[Intent, Profile], most: int) -> None:
+    wanted, measured = service
     allowed = replace(wanted, max_replicas=most)
-    try:
+    if planned(allowed, measured) is not None:
+        return
+    with pytest.raises(InfeasibleError) as refusal:
         plan(request(allowed, measured))
-    except InfeasibleError as refusal:
-        offers = list(offered(refusal, allowed))
-        assert offers
-        assert refusal.binding in ("slo-p99", "max-replicas")
-        for offer in offers:
-            assert plan(request(offer, measured)).scaling.max_replicas == offer.max_replicas
+    assert refusal.value.binding in ("slo-p99", "max-replicas")
+    for offer in offered(refusal.value, allowed):
+        assert plan(request(offer, measured)).scaling.max_replicas == offer.max_replicas
 
 
 def offered(refusal: InfeasibleError, wanted: Intent) -> list[Intent]:

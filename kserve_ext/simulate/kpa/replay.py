@@ -53,29 +53,34 @@ def replay(
     return rows
 
 
-def _samples(records: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+def _samples(records: Iterable[tuple[object, object]]) -> Iterator[tuple[float, float]]:
     for index, (t_s, value) in enumerate(records):
-        _check_time(t_s, f"records[{index}]")
         if not isinstance(value, _NUMBER):
             raise _error("not a number", f"records[{index}]", value)
-        yield t_s, float(value)
+        yield _time(t_s, f"records[{index}]"), float(value)
 
 
-def _ticks(ticks: Iterable[tuple[float, int | None]]) -> Iterator[tuple[float, int | None]]:
+def _ticks(ticks: Iterable[tuple[object, object]]) -> Iterator[tuple[float, int | None]]:
     last_s = -math.inf
     for index, (t_s, ready) in enumerate(ticks):
-        _check_time(t_s, f"ticks[{index}]")
-        if t_s < last_s:
-            raise _error("the time goes back", f"ticks[{index}]", t_s, allowed=f">= {last_s}")
-        if ready is not None and (not isinstance(ready, _NUMBER) or ready < 0 or ready != int(ready)):
-            raise _error("not a number of pods", f"ticks[{index}]", ready, allowed="a whole number >= 0")
-        last_s = t_s
-        yield t_s, None if ready is None else int(ready)
+        now_s = _time(t_s, f"ticks[{index}]")
+        if now_s < last_s:
+            raise _error("the time goes back", f"ticks[{index}]", now_s, allowed=f">= {last_s}")
+        last_s = now_s
+        yield now_s, None if ready is None else _pods(ready, f"ticks[{index}]")
 
 
-def _check_time(t_s: object, field: str) -> None:
+def _time(t_s: object, field: str) -> float:
     if not isinstance(t_s, _NUMBER) or not math.isfinite(t_s):
         raise _error("not a time in seconds", field, t_s)
+    return t_s if isinstance(t_s, int) else float(t_s)
+
+
+def _pods(ready: object, field: str) -> int:
+    pods = float(ready) if isinstance(ready, _NUMBER) else math.nan
+    if not pods.is_integer() or pods < 0:
+        raise _error("not a number of pods", field, ready, allowed="a whole number >= 0")
+    return int(pods)
 
 
 def _error(what: str, field: str, found: object, allowed: str = "") -> InputError:

@@ -11,7 +11,16 @@ from kserve_ext.simulate.kpa.collect import Stat
 class RequestStats:
     """Counts of one pod, or of one revision in one activator."""
 
-    __slots__ = ("_area", "_changed_s", "_in_flight", "_proxied", "_proxied_area", "_proxied_requests", "_requests", "_spent_s")  # fmt: skip
+    __slots__ = (
+        "_area",
+        "_changed_s",
+        "_in_flight",
+        "_proxied",
+        "_proxied_area",
+        "_proxied_requests",
+        "_requests",
+        "_spent_s",
+    )
 
     def __init__(self, now_s: float) -> None:
         self._changed_s = now_s
