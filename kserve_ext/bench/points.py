@@ -6,11 +6,12 @@ The model must be loaded as the point says: without dynamic batching for client 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kserve_ext.bench.codec import encode
+from kserve_ext.bench.http1 import MAX_CONNECTIONS
 from kserve_ext.bench.loop import LoadResult, run_closed_loop
 from kserve_ext.bench.message import Request
 from kserve_ext.bench.payload import Sample, stack
@@ -44,7 +45,8 @@ class Bench:
 
     server: TritonServer
     control: TritonControl
-    target: Target
+    target: Target  # over HTTP
+    grpc: Target  # the same model, for more in flight than HTTP has connections for
     samples: Sequence[Sample]
     seconds_per_point: float
     quiet: Quiet
@@ -87,8 +89,10 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
 
     The spread is that of the client's point, stretched to the new mean: here latencies are mostly waiting.
     """
-    requests = [encode(sample, bench.target) for sample in bench.samples]
     in_flight = 2 * batch * instances
+    if in_flight > MAX_CONNECTIONS:
+        bench = replace(bench, target=bench.grpc)
+    requests = [encode(sample, bench.target) for sample in bench.samples]
     length_s = _length_s(bench, requests, in_flight, instances)
     busy = bench.quiet.least_disturbed(lambda: _Busy(bench, batch, requests, in_flight, length_s))
     rows_per_s = steady_rate(busy.done_s, batch * instances)

@@ -16,7 +16,7 @@ from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.loop import run_closed_loop
 from kserve_ext.bench.payload import Sample
 from kserve_ext.bench.points import Bench, mean_compute_s
-from kserve_ext.bench.quiet import Quiet
+from kserve_ext.bench.quiet import Quiet, foreign_cpu
 from kserve_ext.bench.service import Service
 from kserve_ext.bench.stage import measure_stage, stage_tasks
 from kserve_ext.bench.surroundings import cores, host_facts, model_digest, versions
@@ -126,12 +126,13 @@ def _stages(
     """The profile of each stage, and the server CPU of a row through all of them."""
     tasks = {name: stage_tasks(name, service.configs[name].max_batch_size, counts) for name in service.stages}
     total, stages, cpu_s, done = sum(map(len, tasks.values())), [], 0.0, 0
-    quiet = Quiet(service.server, PATIENCE * total * seconds_per_point)
+    quiet = Quiet(foreign_cpu(service.server), PATIENCE * total * seconds_per_point)
     for name in service.stages:
         bench = Bench(
             server=service.server,
             control=service.control,
             target=service.target(name),
+            grpc=service.target(name, Protocol.GRPC),
             samples=rows[name],
             seconds_per_point=seconds_per_point,
             quiet=quiet,

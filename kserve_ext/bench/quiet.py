@@ -21,11 +21,22 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _USER, _NICE, _SYSTEM, _STEAL = 0, 1, 2, 7  # columns of /proc/stat; interrupts are left out, they serve us too
 
 
-class Quiet:
-    """Watches what others use. All repetitions together take no longer than `patience_s`."""
+def foreign_cpu(server: TritonServer) -> Callable[[], float]:
+    """Tells the CPU seconds that others have used so far."""
 
-    def __init__(self, server: TritonServer, patience_s: float) -> None:
-        self._server = server
+    def seconds() -> float:
+        columns = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+        busy = sum(int(columns[i]) for i in (_USER, _NICE, _SYSTEM, _STEAL) if i < len(columns))
+        return busy * _TICK_S - server.cpu_seconds() - process_time()
+
+    return seconds
+
+
+class Quiet:
+    """Repeats disturbed runs. All repetitions together take hardly longer than `patience_s`."""
+
+    def __init__(self, foreign_s: Callable[[], float], patience_s: float) -> None:
+        self._foreign_s = foreign_s
         self._patience_s = patience_s
 
     def least_disturbed(self, run: Callable[[], Result]) -> Result:
@@ -35,23 +46,14 @@ class Quiet:
             if least <= QUIET_CORES or self._patience_s <= 0:
                 break
             start = perf_counter()
-            result, foreign = self._watched(run)
+            result, foreign_cores = self._watched(run)
             self._patience_s -= perf_counter() - start
-            if foreign < least:
-                best, least = result, foreign
+            if foreign_cores < least:
+                best, least = result, foreign_cores
         return best
 
     def _watched(self, run: Callable[[], Result]) -> tuple[Result, float]:
         """What `run` gives, and how many cores others used meanwhile."""
-        start, foreign_s = perf_counter(), self._foreign_s()
+        start, before_s = perf_counter(), self._foreign_s()
         result = run()
-        return result, (self._foreign_s() - foreign_s) / (perf_counter() - start)
-
-    def _foreign_s(self) -> float:
-        return _busy_s() - self._server.cpu_seconds() - process_time()
-
-
-def _busy_s() -> float:
-    """CPU time of the whole machine so far."""
-    columns = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    return sum(int(columns[i]) for i in (_USER, _NICE, _SYSTEM, _STEAL) if i < len(columns)) * _TICK_S
+        return result, (self._foreign_s() - before_s) / (perf_counter() - start)

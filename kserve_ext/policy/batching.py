@@ -1,9 +1,9 @@
 """Which batch size, queue delay and instance count: the grid, and what one replica carries with each choice.
 
-The grid is small (powers of two, three delays where there are several instances), so all of it is searched: for each choice the highest rate is found at
-which its simulated p99 stays within the SLO less the margin. Delays are shares of the service time, not of the SLO, so
-that a looser SLO looks at the same choices and more. Choices whose saturated rate lies below what
-another already carries are skipped; that bound is exact, so nothing is lost.
+The grid is small (powers of two; three delays where there are several instances), so all of it is searched: for each
+choice the highest rate is found at which its simulated p99 stays within the SLO less the margin. Delays are shares of
+the service time, not of the SLO, so that a looser SLO looks at the same choices and more. Choices whose saturated rate
+lies below what another already carries are skipped; that bound is exact, so nothing is lost.
 """
 
 from __future__ import annotations

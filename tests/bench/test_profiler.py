@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kserve_ext.bench import points
 from kserve_ext.bench.payload import Sample
 from kserve_ext.bench.profiler import profile_model
 from kserve_ext.bench.surroundings import model_digest
@@ -107,6 +108,18 @@ def test_nan_is_refused_before_anything_is_measured(run: Run, tmp_path: Path, sm
         run("root", samples=[_sample("x", 1.0), _sample("x", -1.0)], resume_dir=tmp_path)
     assert (tmp_path / "points.jsonl").read_text().count("\n") == 1
     assert not small_control.ready("root")
+
+
+def test_a_sample_of_several_rows_is_refused_before_anything_is_measured(run: Run) -> None:
+    two = Sample(inputs=(Tensor(name="x", datatype="FP32", data=np.zeros((2, 2), np.float32)),))
+    with pytest.raises(InputError, match="sample 0 is not one row"):
+        run("echo", samples=[two])
+
+
+def test_more_in_flight_than_http_has_connections_for_goes_over_grpc(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "MAX_CONNECTIONS", 3)
+    (stage,) = run("echo", max_batch=2).stages
+    assert [(p.batch, p.requests) for p in stage.points] == [(1, 1), (2, 1), (2, 2)]
 
 
 def test_inputs_that_cannot_be_made_up_ask_for_samples(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,3 +44,11 @@ def kserve_ext(tmp_path: Path) -> Command:
 def emulated(root: Path) -> str:
     """The manifest of the example that has a profile in the repository."""
     return str(root / "manifests" / "examples" / "emulated.yaml")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])

@@ -1,0 +1,114 @@
+"""Every command and example of the README runs as it is shown, in a copy of what a user has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kserve_ext.intent.annotations import annotations_markdown
+from kserve_ext.intent.read import read_services
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
+OURS = [line for line in COMMANDS if line.startswith("kserve-ext ")]
+ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve-ext up", line)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A folder with the README's manifests, models and policy, so that nothing is written into the project."""
+    for name in ("manifests", "model_repo"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".b*", "*.onnx"))
+    (tmp_path / "two_replicas.py").write_text(next(block for language, block in BLOCKS if language == "python"))
+    yield tmp_path
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line as a shell in the activated environment would."""
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+
+
+def test_the_readme_shows_no_other_kind_of_command() -> None:
+    others = [line for line in COMMANDS if line not in OURS]
+    assert others == ["make run", "make test", "source .venv/bin/activate"]
+
+
+@pytest.mark.parametrize("target", ["run", "test", "bench-fidelity"])
+def test_the_make_targets_of_the_readme_exist(target: str) -> None:
+    assert f"make {target}" in README
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_lists_every_annotation() -> None:
+    assert README.split("<!-- annotations -->\n")[1].split("<!-- /annotations -->")[0] == annotations_markdown()
+
+
+def test_the_manifest_of_the_readme_is_one() -> None:
+    (service,) = read_services(next(block for language, block in BLOCKS if language == "yaml"), "README.md")
+    assert (service.intent.slo.p99_s, service.intent.rate.high_rps) == (0.060, 200.0)
+
+
+@pytest.mark.parametrize("line", ALONE)
+def test_a_command_of_the_readme_that_needs_no_server_runs(project: Path, line: str) -> None:
+    done = run(line, project)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.triton
+@pytest.mark.timeout(600)
+def test_the_commands_for_a_model_of_your_own_run_one_after_another(project: Path) -> None:
+    shutil.copy(ROOT / "model_repo/digits/1/model.onnx", project / "model.onnx")
+    lines = [line for line in OURS if "sentiment" in line]
+    assert [line.split()[1] for line in lines] == ["init", "profile", "plan", "run"]
+    for line in lines[:-1]:
+        done = run(line, project)
+        assert done.returncode == 0, done.stderr
+    done = run(lines[-1], project)
+    assert done.returncode in (0, 1), done.stderr  # 1: this machine is too busy for the SLO
+    assert (project / "out" / "report.html").exists()
+
+
+@pytest.mark.triton
+def test_a_model_is_served_until_ctrl_c_and_can_be_loaded_meanwhile(project: Path, free_port: int) -> None:
+    up, verify = (line for line in OURS if "8080" in line)
+    here = str(free_port)
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {up.replace('8080', here)}"], cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{here}/v2/models/emulated/ready", process)
+            done = run(verify.replace("8080", here) + " --duration 4s", project)
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+    assert done.returncode in (0, 1), done.stderr
+
+
+def wait_for(url: str, process: subprocess.Popen[str], patience_s: float = 60.0) -> None:
+    """Return when `url` answers 200."""
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer within {patience_s} s")
