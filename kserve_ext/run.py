@@ -18,8 +18,8 @@ from kserve_ext import __version__, files
 from kserve_ext.bench.measure import Outcome, Verdict
 from kserve_ext.bench.payload import Sample
 from kserve_ext.bench.profiler import Progress, is_current
-from kserve_ext.bench.samples import read_samples
-from kserve_ext.bench.target import parse_target
+from kserve_ext.bench.samples import made_up_samples, read_samples
+from kserve_ext.bench.target import Target, parse_target
 from kserve_ext.bench.verify import verify
 from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Intent, Measurement, Plan, Prediction, Profile, Protocol, Service
@@ -120,8 +120,9 @@ def run(
         bundle = bundle_for(service, plan, repository)
         write_bundle(bundle, out / "bundle")
         say(f"planned: {_in_short(plan)}; manifests in {out / 'bundle'}")
-        samples = read_samples(repository, intent.model)
-        verdicts = _load_planned(host, plan, samples, seed, say)
+        host.load_planned(plan.stages)
+        samples = read_samples(repository, intent.model) or made_up_samples(_target(host, plan.protocol), seed)
+        verdicts = _load_by_protocol(host, plan, samples, seed, say)
         say(f"the same load on the untuned configuration: no batching, one instance, {plan.protocol}")
         host.load_untuned()
         untuned = _load(host, plan, plan.protocol, samples, seed)
@@ -152,10 +153,9 @@ def _profile(
     return profile
 
 
-def _load_planned(
+def _load_by_protocol(
     host: Hosted, plan: Plan, samples: Sequence[Sample], seed: int, say: Say
 ) -> Mapping[Protocol, Verdict]:
-    host.load_planned(plan.stages)
     verdicts: dict[Protocol, Verdict] = {}
     for protocol in (plan.protocol, *(each for each in Protocol if each is not plan.protocol)):
         say(f"load: {plan.prediction.rate_rps:.4g} rps, Poisson, over {protocol} for {load_s(plan):.0f} s")
@@ -165,7 +165,7 @@ def _load_planned(
 
 def _load(host: Hosted, plan: Plan, protocol: Protocol, samples: Sequence[Sample], seed: int) -> Verdict:
     return verify(
-        parse_target(host.url(protocol), model=host.model),
+        _target(host, protocol),
         samples,
         slo=plan.slo,
         rate_rps=plan.prediction.rate_rps,
@@ -173,6 +173,10 @@ def _load(host: Hosted, plan: Plan, protocol: Protocol, samples: Sequence[Sample
         seed=seed,
         counters=host.counters,
     )
+
+
+def _target(host: Hosted, protocol: Protocol) -> Target:
+    return parse_target(host.url(protocol), model=host.model)
 
 
 def load_s(plan: Plan) -> float:

@@ -36,6 +36,7 @@ from kserve_ext.triton.server import TritonServer
 LEAST_EXECUTIONS = 30  # of a point, over all instances
 WARMUP_EXECUTIONS = 5
 LONGEST = 3  # times the time asked for, where executions are slow
+LEAST_ROUNDS = 6  # of one execution on each instance, however slow
 _FIRST_LOOK_S = 0.02
 
 
@@ -77,8 +78,8 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     requests = [encode(sample, bench.target) for sample in samples]
     length_s = _length_s(bench, requests, instances, instances)
     busy = bench.quiet.least_disturbed(lambda: _Busy(bench, batch, requests, 2 * instances, length_s))
-    mean_s = occupancy_s(instances, steady_rate(busy.done_s, instances))
-    alone = bench.quiet.least_disturbed(lambda: _run(bench, requests, instances, length_s))
+    mean_s = occupancy_s(instances, busy.rate(instances))
+    alone = bench.quiet.least_disturbed(lambda: run_without_failures(bench.target, requests, instances, length_s))
     latencies_s = alone.done_s - alone.sent_s
     quantiles_s = shifted(quantiles_of(latencies_s), mean_s - typical_mean_s(latencies_s))
     return busy.measured(batch, instances, 1, mean_s, quantiles_s)
@@ -95,7 +96,7 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
     requests = [encode(sample, bench.target) for sample in bench.samples]
     length_s = _length_s(bench, requests, in_flight, instances)
     busy = bench.quiet.least_disturbed(lambda: _Busy(bench, batch, requests, in_flight, length_s))
-    rows_per_s = steady_rate(busy.done_s, batch * instances)
+    rows_per_s = busy.rate(batch * instances)
     mean_s = merged_mean_s(
         occupancy_s(instances, rows_per_s / busy.statistics.mean_batch),
         share=busy.full_share,
@@ -120,13 +121,21 @@ class _Busy:
         self._bench = bench
         name = bench.target.model
         before, cpu_before = bench.control.statistics(name), bench.server.cpu_seconds()
-        result = _run(bench, requests, in_flight, length_s)
+        result = run_without_failures(bench.target, requests, in_flight, length_s)
         self.statistics: ModelStatistics = bench.control.statistics(name) - before
         self._cpu_s = bench.server.cpu_seconds() - cpu_before
-        self.done_s: list[float] = np.sort(result.done_s[result.done_s <= length_s]).tolist()
+        self._done_s: list[float] = np.sort(result.done_s[result.done_s <= length_s]).tolist()
         self.count = self.statistics.batches.get(batch, BatchStatistics()).executions
         self.compute_s = mean_compute_s(self.statistics, batch)
         self.full_share = full_share({size: s.executions for size, s in self.statistics.batches.items()}, batch)
+
+    def rate(self, together: int) -> float:
+        """Answers per second. Raises ModelError where there were too few, on a machine that has slowed down."""
+        try:
+            return steady_rate(self._done_s, together)
+        except ValueError as error:
+            what = f"{self._bench.target.model} is too slow to be measured in so short a time: {error}"
+            raise ModelError(Problem(what=what), remedy="measure longer, or on a machine with less to do") from error
 
     def measured(
         self, batch: int, instances: int, requests: int, mean_s: float, quantiles_s: Quantiles
@@ -153,19 +162,20 @@ def _length_s(bench: Bench, requests: Sequence[Request], in_flight: int, instanc
     before = bench.control.statistics(name)
     done = 0
     while True:
-        elapsed_s = _run(bench, requests, in_flight, _FIRST_LOOK_S).elapsed_s
+        elapsed_s = run_without_failures(bench.target, requests, in_flight, _FIRST_LOOK_S).elapsed_s
         before_this, done = done, (bench.control.statistics(name) - before).execution_count
         if done >= WARMUP_EXECUTIONS * instances:
             break
-    wanted_s = LEAST_EXECUTIONS * elapsed_s / max(done - before_this, 1)
-    return min(max(wanted_s, bench.seconds_per_point), LONGEST * bench.seconds_per_point)
+    execution_s = elapsed_s / max(done - before_this, 1)  # of all instances together
+    length_s = min(max(LEAST_EXECUTIONS * execution_s, bench.seconds_per_point), LONGEST * bench.seconds_per_point)
+    return max(length_s, LEAST_ROUNDS * instances * execution_s)
 
 
-def _run(bench: Bench, requests: Sequence[Request], in_flight: int, length_s: float) -> LoadResult:
+def run_without_failures(target: Target, requests: Sequence[Request], in_flight: int, length_s: float) -> LoadResult:
     """A closed loop in which no request fails. Raises ModelError where one does."""
-    result = run_closed_loop(bench.target, requests, in_flight, length_s)
+    result = run_closed_loop(target, requests, in_flight, length_s)
     if result.errors:
         kinds = ", ".join(f"{kind}: {count}" for kind, count in result.errors.items())
-        what = f"{bench.target.model} fails {(~result.ok).sum()} of {result.ok.size} requests while it is measured"
+        what = f"{target.model} fails {(~result.ok).sum()} of {result.ok.size} requests while it is measured"
         raise ModelError(Problem(what=what, found=kinds), remedy="the server's log has the reason")
     return result

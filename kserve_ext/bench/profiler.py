@@ -13,9 +13,8 @@ from typing import Any
 
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.journal import Journal
-from kserve_ext.bench.loop import run_closed_loop
 from kserve_ext.bench.payload import Sample
-from kserve_ext.bench.points import Bench, mean_compute_s
+from kserve_ext.bench.points import LEAST_ROUNDS, Bench, mean_compute_s, run_without_failures
 from kserve_ext.bench.quiet import Quiet, foreign_cpu
 from kserve_ext.bench.service import Service
 from kserve_ext.bench.stage import measure_stage, stage_tasks
@@ -70,7 +69,8 @@ def profile_model(
         if "latency" not in journal:
             journal.put("latency", _latency(service, rows[model], protocol, seconds_per_point))
         service.unload()
-        stages, cpu_s = _stages(service, rows, counts, seconds_per_point, journal, progress)
+        quiet = Quiet(foreign_cpu(server))
+        stages, cpu_s = _stages(service, rows, counts, seconds_per_point, quiet, journal, progress)
     except UnreachableError:
         server.check_alive(patience_s=2.0)  # a dead server tells more than a lost connection
         raise
@@ -87,7 +87,7 @@ def profile_model(
         load_s=load_s,
         cpu_per_request_s=cpu_s,
         memory_server_bytes=server_bytes,
-        host=host,
+        host={**host, "foreign_cores": f"{quiet.foreign_cores:.2f}"},
         versions=measured_by,
         measured_at=measured_at,
     )
@@ -97,8 +97,10 @@ def _latency(service: Service, samples: Sequence[Sample], protocol: Protocol, le
     """Quantiles of the latency of one request at a time through the whole service, and what its stages took in it."""
     target = service.target(service.model, protocol)
     requests = [encode(sample, target) for sample in samples]
+    warm = run_without_failures(target, requests, 1, length_s / 4)
+    length_s = max(length_s, LEAST_ROUNDS * float((warm.done_s - warm.sent_s).max()))
     before = [service.control.statistics(name) for name in service.stages]
-    result = run_closed_loop(target, requests, 1, length_s, warmup_s=length_s / 4)
+    result = run_without_failures(target, requests, 1, length_s)
     spent = [service.control.statistics(name) - then for name, then in zip(service.stages, before, strict=True)]
     latency_s = quantiles_of(result.done_s - result.sent_s)
     return [latency_s.probabilities, latency_s.values, sum(mean_compute_s(each, 1) for each in spent)]
@@ -120,13 +122,14 @@ def _stages(
     rows: Mapping[str, Sequence[Sample]],
     counts: Sequence[int],
     seconds_per_point: float,
+    quiet: Quiet,
     journal: Journal,
     progress: Progress,
 ) -> tuple[tuple[StageProfile, ...], float]:
     """The profile of each stage, and the server CPU of a row through all of them."""
     tasks = {name: stage_tasks(name, service.configs[name].max_batch_size, counts) for name in service.stages}
     total, stages, cpu_s, done = sum(map(len, tasks.values())), [], 0.0, 0
-    quiet = Quiet(foreign_cpu(service.server), PATIENCE * total * seconds_per_point)
+    quiet.patience_s = PATIENCE * total * seconds_per_point
     for name in service.stages:
         bench = Bench(
             server=service.server,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from time import perf_counter, process_time
 from typing import TypeVar
 
@@ -35,21 +36,28 @@ def foreign_cpu(server: TritonServer) -> Callable[[], float]:
 class Quiet:
     """Repeats disturbed runs. All repetitions together take hardly longer than `patience_s`."""
 
-    def __init__(self, foreign_s: Callable[[], float], patience_s: float) -> None:
+    def __init__(self, foreign_s: Callable[[], float], patience_s: float = 0.0) -> None:
         self._foreign_s = foreign_s
-        self._patience_s = patience_s
+        self.patience_s = patience_s
+        self._kept_cores: list[float] = []
+
+    @property
+    def foreign_cores(self) -> float:
+        """Cores others used in the middle one of the runs that count: what to think of the measurement."""
+        return median(self._kept_cores) if self._kept_cores else 0.0
 
     def least_disturbed(self, run: Callable[[], Result]) -> Result:
         """The result of the run that others disturbed least, of one or, where they do, up to four."""
         best, least = self._watched(run)
         for _ in range(MOST_RUNS - 1):
-            if least <= QUIET_CORES or self._patience_s <= 0:
+            if least <= QUIET_CORES or self.patience_s <= 0:
                 break
             start = perf_counter()
             result, foreign_cores = self._watched(run)
-            self._patience_s -= perf_counter() - start
+            self.patience_s -= perf_counter() - start
             if foreign_cores < least:
                 best, least = result, foreign_cores
+        self._kept_cores.append(least)
         return best
 
     def _watched(self, run: Callable[[], Result]) -> tuple[Result, float]:

@@ -15,6 +15,8 @@ from kserve_ext.cli import authoring, measuring, planning, serving, shared
 from kserve_ext.cli.formats import Format
 from kserve_ext.errors import KserveExtError
 
+INTERNAL = 70  # EX_SOFTWARE
+TRACEBACK = "KSERVE_EXT_TRACEBACK"
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 app = typer.Typer(
@@ -61,6 +63,15 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing left to say
         sys.exit(0)
+    except Exception as error:  # the last stop: what nobody foresaw becomes a message too
+        if os.environ.get(TRACEBACK):
+            raise
+        from kserve_ext.cli.output import fail
+
+        fail(
+            f"{type(error).__name__}: {error}", f"this is a fault of kserve-ext; {TRACEBACK}=1 shows where it happened"
+        )
+        sys.exit(INTERNAL)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from kserve_ext.bench.exchange import fetch_metadata
-from kserve_ext.bench.payload import Sample, generate_samples, load_samples
+from kserve_ext.bench.payload import Sample, load_samples
+from kserve_ext.bench.samples import made_up_samples
 from kserve_ext.bench.target import Target
 from kserve_ext.cli.shared import option
 from kserve_ext.errors import InputError, Problem
@@ -40,5 +40,4 @@ def endpoint_samples(target: Target, path: Path | None, seed: int) -> tuple[Samp
     """Samples from a file, or made up from what the endpoint says of its inputs. Raises InputError, UnreachableError."""
     if path is not None:
         return load_samples(read_text(path), str(path))
-    inputs, _ = fetch_metadata(target)
-    return generate_samples(inputs, batched=all(spec.shape[:1] == (-1,) for spec in inputs), seed=seed)
+    return made_up_samples(target, seed)

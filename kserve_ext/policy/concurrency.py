@@ -6,50 +6,63 @@ import math
 
 from kserve_ext.domain import Prediction, Reason
 from kserve_ext.policy.batching import Candidate
-from kserve_ext.policy.replica import Replica
+from kserve_ext.policy.replica import Replica, predict
+from kserve_ext.policy.request import Settings
 from kserve_ext.units import format_duration
 
 _BATCHES_IN_FLIGHT = 2  # one running, one filling, per instance: batch x instances alone wastes 16-35 % of capacity
 KNATIVE_MAX_CONCURRENCY = 1000  # Knative's container-concurrency-max-limit, config-defaults
 
 
-def limit(replica: Replica, candidate: Candidate, limit_s: float) -> tuple[int, Reason]:
+def limit(replica: Replica, candidate: Candidate, limit_s: float, settings: Settings) -> tuple[int, Reason]:
     """The concurrency limit of one replica, and why.
 
     Two full batches per instance keep every instance busy, and in an ensemble one more per instance of each other step.
     By Little's law a full replica answers the last of C requests after about C / throughput, so C is capped where that
-    leaves the SLO, and by Knative; it is never below one.
+    leaves the SLO, but not so low that the replica's capacity is lost; and by Knative.
     """
-    index = candidate.bottleneck(replica)
-    in_one = [max(1, stage.max_batch_size) * stage.instances for stage in candidate.stages]  # one batch per instance
-    rows, instances = max(1, candidate.stages[index].max_batch_size), candidate.stages[index].instances
-    others = sum(in_one) - in_one[index]
-    filling = _BATCHES_IN_FLIGHT * rows * instances + others
+    busy, filling = _filling(replica, candidate)
+    most = min(filling, KNATIVE_MAX_CONCURRENCY)
     within_slo = max(1, math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps))
-    chosen = min(filling, within_slo, KNATIVE_MAX_CONCURRENCY)
-    busy = f"{_BATCHES_IN_FLIGHT} x batch {rows} x {instances} instances" + (
-        f" + {others} in other steps" if others else ""
-    )
+    chosen = min(most, within_slo)
+    while chosen < most and _p99_s(replica, candidate, chosen, settings) > limit_s:
+        chosen = min(most, 2 * chosen)
     if chosen == filling:
-        code, text = (
-            "concurrency-two-batches-in-flight",
-            (f"{busy}: one batch runs while the next fills; fewer starve the instances, more only wait"),
-        )
-    elif chosen == within_slo:
-        code, text = (
-            "concurrency-capped-by-slo",
-            (
-                f"{filling} requests would keep every instance busy ({busy}), but at {candidate.saturated_rps:.4g} rps only "
-                f"{chosen} in flight are all answered within {format_duration(limit_s)}"
-            ),
-        )
-    else:
+        code = "concurrency-two-batches-in-flight"
+        text = f"{busy}: one batch runs while the next fills; fewer starve the instances, more only wait"
+    elif chosen == most:
         code, text = (
             "concurrency-capped-by-knative",
-            f"{filling} would keep every instance busy ({busy}); Knative allows {chosen}",
+            f"{filling} ({busy}) keep every instance busy; Knative allows {most}",
         )
-    numbers = {"batch": rows, "instances": instances, "others": others, "filling": filling, "within_slo": within_slo}
+    else:
+        code = "concurrency-capped-by-slo"
+        text = (
+            f"{filling} ({busy}) keep every instance busy, but at {candidate.saturated_rps:.4g} rps only {within_slo} in "
+            f"flight are all answered within {format_duration(limit_s)}"
+        )
+        if chosen > within_slo:
+            text += f"; {chosen}, since with fewer {candidate.capacity_rps:.4g} rps are not carried"
+    numbers = {"filling": filling, "within_slo": within_slo, "saturated_rps": candidate.saturated_rps}
     return chosen, Reason(field="concurrency_limit", code=code, text=text, numbers=numbers)
+
+
+def _filling(replica: Replica, candidate: Candidate) -> tuple[str, int]:
+    """How many in flight keep every instance busy: as a sum in words, and the sum."""
+    in_one_batch_each = [max(1, stage.max_batch_size) * stage.instances for stage in candidate.stages]
+    index = candidate.bottleneck(replica)
+    others, stage = sum(in_one_batch_each) - in_one_batch_each[index], candidate.stages[index]
+    words = f"{_BATCHES_IN_FLIGHT} x batch {max(1, stage.max_batch_size)} x {stage.instances} instances"
+    return words + (f" + {others} in other steps" if others else ""), _BATCHES_IN_FLIGHT * in_one_batch_each[
+        index
+    ] + others
+
+
+def _p99_s(replica: Replica, candidate: Candidate, concurrency_limit: int, settings: Settings) -> float:
+    return predict(
+        replica, candidate.stages, candidate.capacity_rps, settings=settings, requests=settings.simulated_requests,
+        concurrency_limit=concurrency_limit,
+    ).p99_s  # fmt: skip
 
 
 def target(at_capacity: Prediction, concurrency_limit: int, metric: str) -> tuple[float, Reason]:

@@ -105,7 +105,7 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
     allowed_s = limit_s(intent, settings)
     reasons = [explanations.hardware(intent, profile), *explanations.stages(choice.replica, choice.candidates, chosen)]
 
-    concurrency_limit, limit_reason = concurrency.limit(choice.replica, chosen, allowed_s)
+    concurrency_limit, limit_reason = concurrency.limit(choice.replica, chosen, allowed_s, settings)
     if intent.pins.container_concurrency is not None:
         concurrency_limit = intent.pins.container_concurrency
         limit_reason = explanations.set_by_user("concurrency_limit", concurrency_limit)

@@ -1,8 +1,10 @@
 """Profiles from other profilers, given as CSV.
 
 Columns: `batch` (rows per execution) and one of `latency_s`, `latency_ms`, `latency_us` (mean time of one execution)
-are needed; `instances` (busy side by side, 1 if left out), `p50_…`, `p90_…`, `p99_…` in the latency's unit, `count`
-and `memory_bytes` may be given. Other columns are refused by name, so that a misspelt one is not lost.
+are needed; `instances` (busy side by side, 1 if left out), `p50_…`, `p90_…`, `p99_…` in the latency's unit, `count`,
+`memory_bytes` and `throughput_rps` (rows per second of all instances at saturation; it then sets the mean, since it
+says how long an instance is really taken) may be given. Other columns are refused by name, so that a misspelt one is
+not lost.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from kserve_ext.errors import Problem, ProfileError
 _UNIT_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _Row = Mapping[str | None, Any]  # cells by column; cells beyond the header under None, missing ones are None
-_PLAIN = ("batch", "instances", "count", "memory_bytes")
+_PLAIN = ("batch", "instances", "count", "memory_bytes", "throughput_rps")
 
 
 def import_csv(text: str, file: str, *, model: str, hardware: str, overhead_s: float, load_s: float) -> Profile:
@@ -100,9 +102,10 @@ def _point(row: _Row, unit: str) -> ServicePoint:
         raise ValueError(f"more cells than columns: {', '.join(row[None] or ())}")
     batch = _whole(row, "batch", "")
     instances, count = (_whole(row, name, "1") for name in ("instances", "count"))
-    mean_s = _seconds(row, f"latency_{unit}", unit)
+    latency_s = _seconds(row, f"latency_{unit}", unit)
+    mean_s = instances * batch / _number(row, "throughput_rps") if row.get("throughput_rps") else latency_s
     given = {p: _seconds(row, f"{name}_{unit}", unit) for name, p in _QUANTILES.items() if row.get(f"{name}_{unit}")}
-    quantiles = given or {0.5: mean_s}
+    quantiles = given or {0.5: latency_s}
     if list(quantiles.values()) != sorted(quantiles.values()):
         raise ValueError("quantiles must not fall: p50 <= p90 <= p99")
     return ServicePoint(

@@ -93,6 +93,8 @@ HTTP_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 _MODEL = """
+import time
+
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
@@ -123,6 +125,7 @@ _MODELS = {  # name: what it answers for a row, batch size, type, dimensions
     "root": ("np.sqrt(row)", 8, "TYPE_FP32", "2"),  # NaN below zero
     "words": ("row", 8, "TYPE_STRING", "1"),
     "wide": ("row", 8, "TYPE_FP32", "-1"),
+    "slow": ("(row, time.sleep(0.2))[0]", 8, "TYPE_FP32", "2"),
     "fixed": ("row", 0, "TYPE_FP32", "1, 2"),
 }
 

@@ -56,7 +56,7 @@ def test_every_point_of_a_model_is_measured(run: Run, small_models: Path, small_
     assert [(p.instances, p.batch, p.requests) for p in stage.points] == [
         (k, *rest) for k in (1, 2) for rest in ((1, 1), (2, 1), (4, 1), (2, 2), (4, 4))
     ]
-    assert all(point.count >= 5 and point.server_compute_s > 0 for point in stage.points)
+    assert all(point.count > 0 and point.server_compute_s > 0 for point in stage.points)
     assert all(0 < point.mean_s < 1 for point in stage.points)
     assert stage.max_batch == 4
     assert 0 < stage.memory_loaded_bytes <= stage.memory_peak_bytes < 1e9
@@ -64,8 +64,9 @@ def test_every_point_of_a_model_is_measured(run: Run, small_models: Path, small_
     assert profile.load_s > 0
     assert profile.cpu_per_request_s > 0
     assert min(profile.overhead_s.values) >= 0
+    assert "foreign_cores" in profile.host
     assert profile.model_digest == model_digest(small_models, ["echo"])
-    assert profile.versions["triton"] == "2.51.0"
+    assert profile.versions["triton"] == small_control.version()
     assert [line[:2] for line in told if "full" not in line[2]] == [(i, 10) for i in range(11)]
     assert store.load(store.dump(profile), "profile.json", model="echo") == profile
     assert [curve.batches for curve in fit(stage)] == [(1, 2, 4), (1, 2, 4)]
@@ -84,6 +85,11 @@ def test_a_model_that_cannot_be_batched_has_one_point(run: Run) -> None:
     assert [(p.batch, p.requests) for p in stage.points] == [(1, 1)]
     assert stage.max_batch == 0
     assert stage.points[0].server_compute_s > 0
+
+
+def test_a_model_slower_than_the_time_given_is_measured_all_the_same(run: Run) -> None:
+    (stage,) = run("slow", max_batch=1).stages
+    assert stage.points[0].mean_s >= 0.2
 
 
 def test_an_interrupted_measurement_goes_on_where_it_stopped(

@@ -37,7 +37,9 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run one line as a shell in the activated environment would."""
-    return subprocess.run(["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
 
 
 def environment() -> dict[str, str]:
@@ -90,7 +92,11 @@ def test_a_model_is_served_until_ctrl_c_and_can_be_loaded_meanwhile(project: Pat
     up, verify = (line for line in OURS if "8080" in line)
     here = str(free_port)
     with subprocess.Popen(
-        ["bash", "-c", f"exec {up.replace('8080', here)}"], cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
+        ["bash", "-c", f"exec {up.replace('8080', here)}"],
+        cwd=project,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             wait_for(f"http://127.0.0.1:{here}/v2/models/emulated/ready", process)

@@ -29,7 +29,9 @@ def manifest(tmp_path: Path, root: Path) -> Path:
     """The emulated example at an easy rate, with the repository's profile: a run of it measures no profile."""
     text = (root / "manifests" / "examples" / "emulated.yaml").read_text()
     text = re.sub(r"kserve-ext.dev/rate: .*", "kserve-ext.dev/rate: 60rps", text)
-    text = re.sub(r"kserve-ext.dev/slo-p99: .*", "kserve-ext.dev/slo-p99: 400ms\n    kserve-ext.dev/profile: p.json", text)
+    text = re.sub(
+        r"kserve-ext.dev/slo-p99: .*", "kserve-ext.dev/slo-p99: 400ms\n    kserve-ext.dev/profile: p.json", text
+    )
     shutil.copy(root / "model_repo/emulated/profiles/a100-1g.10gb.json", tmp_path / "p.json")
     path = tmp_path / "emulated.yaml"
     path.write_text(text)

@@ -119,3 +119,9 @@ def test_a_table_without_rows_is_refused() -> None:
 def test_a_cell_too_large_for_csv_is_refused_with_its_line() -> None:
     (line,) = refusal("batch,latency_ms\n1,2\n1," + "9" * 200_000)
     assert line.startswith("t.csv:3: not CSV: field larger than field limit")
+
+
+def test_throughput_sets_the_mean_because_it_says_how_long_an_instance_is_taken() -> None:
+    text = "batch,latency_ms,instances,throughput_rps\n8,20,2,1000\n"
+    profile = import_csv(text, "t.csv", model="m", hardware="a100", overhead_s=0.001, load_s=3.0)
+    assert profile.stages[0].points[0].mean_s == pytest.approx(2 * 8 / 1000)

@@ -54,7 +54,9 @@ class TritonPythonModel:
 def driver(add_model: Callable[..., Path], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process of its own that runs a server; it has printed the server's pid when it is ready."""
     command = [sys.executable, "-c", DRIVER, str(add_model()), str(tmp_path / "driver.log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed parent leaves the private folder behind
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         yield process
         process.kill()
 

@@ -77,7 +77,7 @@ def rows(totals: NDArray[np.int64], at: Indices, shape: Shape, columns: int) -> 
     if columns > recent:
         found += _daily(totals, at, shape)
     if columns > daily:
-        found += _weekly(totals, at, shape)
+        found += _weekly(totals, at, shape, instead=(found[recent + 1], found[recent + 2]))
     return np.column_stack(found)
 
 
@@ -92,11 +92,13 @@ def _daily(totals: NDArray[np.int64], at: Indices, shape: Shape) -> list[Values]
     return [near, near * half_hour, near - now, (exact - near) * half_hour, wide * hour, peak * half_hour]
 
 
-def _weekly(totals: NDArray[np.int64], at: Indices, shape: Shape) -> list[Values]:
+def _weekly(totals: NDArray[np.int64], at: Indices, shape: Shape, instead: tuple[Values, Values]) -> list[Values]:
+    """As the day's, from the same weekday; the day's own in the first week, which has none."""
     week = 7 * shape.day
     near = _earlier(totals, at + shape.middle, week, _WEEKS, _NEAR)
     now = _earlier(totals, at, week, _WEEKS, _NEAR)
-    return [near * _ratio(totals, at, week, _WEEKS, LEVEL_BINS), near - now]
+    found = (near * _ratio(totals, at, week, _WEEKS, LEVEL_BINS), near - now)
+    return [np.where(at >= week + LEVEL_BINS, *pair) for pair in zip(found, instead, strict=True)]
 
 
 def _bin(totals: NDArray[np.int64], at: Indices) -> Values:

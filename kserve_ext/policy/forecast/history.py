@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 DAY_S = 86_400
 _LEVEL_BINS = 5  # the level before a gap
+_SAME_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,14 +58,13 @@ def append(history: History, start_s: float, counts: Sequence[int], step_s: floa
         return history, 0
     if min(counts) < 0:
         raise ValueError(f"counts must not be negative: {min(counts)}")
-    if history.end_s is None or start_s - history.end_s >= DAY_S:
-        history = _begin(history, start_s)
-    assert history.end_s is not None  # for the type checker: _begin sets it
-    if start_s < history.end_s - 1e-6:
+    if history.end_s is None:
+        return _add(_begin(history, start_s), start_s, counts, step_s)
+    if start_s < history.end_s - _SAME_S:
         raise ValueError(f"counts from {start_s:g} s on, but all up to {history.end_s:g} s is known already")
-    if start_s > history.end_s + 1e-6:
-        history = _fill(history, start_s)
-    return _add(history, start_s, counts, step_s)
+    filled, missing = _fill(history, history.end_s, start_s) if start_s > history.end_s + _SAME_S else (history, 0)
+    grown, bins = _add(filled, start_s, counts, step_s)
+    return grown, missing + bins
 
 
 def _begin(history: History, start_s: float) -> History:
@@ -74,12 +74,10 @@ def _begin(history: History, start_s: float) -> History:
     return replace(history, first_s=first_s, end_s=start_s, counted=0.0, totals=none)
 
 
-def _fill(history: History, until_s: float) -> History:
-    assert history.end_s is not None
+def _fill(history: History, end_s: float, until_s: float) -> tuple[History, int]:
     recent = history.last(_LEVEL_BINS)
     level = float(recent.mean()) if len(recent) else 0.0
-    missing = level * (until_s - history.end_s) / history.bin_s
-    return _add(history, history.end_s, (round(missing),), until_s - history.end_s)[0]
+    return _add(history, end_s, (round(level * (until_s - end_s) / history.bin_s),), until_s - end_s)
 
 
 def _add(history: History, start_s: float, counts: Sequence[int], step_s: float) -> tuple[History, int]:

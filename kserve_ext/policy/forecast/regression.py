@@ -15,6 +15,7 @@ from kserve_ext.policy.forecast.features import Shape, Values, levels, rows, tar
 
 _SHRINK = 1e-3  # of the mean diagonal; 1e-4 to 1e-2 differ by less than 0.2 points of error on the Azure traces
 _PERSISTENT = 5  # column: mean of the last five bins
+NAMES = ("recent", "daily", "weekly")
 DAYS_FOR_DAILY = 2
 DAYS_FOR_WEEKLY = 9
 
@@ -35,7 +36,7 @@ def fit(totals: NDArray[np.int64], shape: Shape, learn_bins: int) -> Model:
     """The model of the last `learn_bins` bins. Rows need a target, and with it `last` bins after them."""
     bins = len(totals) - 1
     count = 1 + (bins >= DAYS_FOR_DAILY * shape.day) + (bins >= DAYS_FOR_WEEKLY * shape.day)
-    first = (0, shape.day, 7 * shape.day)[count - 1]
+    first = shape.day if count > 1 else 0  # the first day has no earlier one
     at = np.arange(max(first, bins - learn_bins), bins - shape.last)
     scale = levels(totals, at)
     x = rows(totals, at, shape, shape.blocks[count - 1]) / scale[:, None]

@@ -1,0 +1,6 @@
+"""Forecasts of request counts with calibrated quantiles: pure, from what was counted, silent when that is too little."""
+
+from kserve_ext.policy.forecast.calibration import LEVELS
+from kserve_ext.policy.forecast.forecaster import Forecast, ForecastSettings, ForecastState, forecast, observe, start
+
+__all__ = ["LEVELS", "Forecast", "ForecastSettings", "ForecastState", "forecast", "observe", "start"]

@@ -1,0 +1,20 @@
+"""The loop over every request compiled with numba (extra `fast`): the same source as the reference, the same counts."""
+
+from __future__ import annotations
+
+import functools
+
+from kserve_ext.errors import MissingExtraError
+from kserve_ext.simulate.compiled import _replace_least
+from kserve_ext.simulate.oracle.lateness import Count, build_count
+
+
+@functools.cache
+def count_compiled() -> Count:
+    """The compiled loop. The first call compiles for a second or two. Raises MissingExtraError without numba."""
+    try:
+        from numba import njit
+    except ImportError as error:
+        raise MissingExtraError("numba", "fast") from error
+    compiled: Count = njit(build_count(njit(_replace_least)))
+    return compiled
