@@ -79,7 +79,7 @@ def replicas_for(rate_rps: float, capacity_rps: float) -> int:
 def _grid(
     replica: Replica, instances: int, limit_s: float, settings: Settings, threads: int
 ) -> Iterator[tuple[StagePlan, ...]]:
-    main = slowest(replica)
+    main = _slowest(replica)
     for batch in _batch_sizes(replica, main):
         service_s = replica.laws[main].mean_s(max(1, batch), instances)
         if batch > 1 and service_s + replica.overhead_p99_s > limit_s:
@@ -98,7 +98,7 @@ def _grid(
             )
 
 
-def slowest(replica: Replica) -> int:
+def _slowest(replica: Replica) -> int:
     """Index of the stage whose batch size, delay and instances are searched; the others follow it."""
     per_row = [law.mean_s(law.batches[-1], 1) / law.batches[-1] for law in replica.laws]
     return per_row.index(max(per_row))

@@ -19,14 +19,14 @@ def limit(replica: Replica, candidate: Candidate, limit_s: float, settings: Sett
 
     Two full batches per instance keep every instance busy, and in an ensemble one more per instance of each other step.
     By Little's law a full replica answers the last of C requests after about C / throughput, so C is capped where that
-    leaves the SLO, but not so low that the replica's capacity is lost; and by Knative.
+    leaves the SLO, unless that would cost the replica its capacity; and by Knative.
     """
     busy, filling = _filling(replica, candidate)
     most = min(filling, KNATIVE_MAX_CONCURRENCY)
     within_slo = max(1, math.floor((limit_s - replica.overhead_p99_s) * candidate.saturated_rps))
     chosen = min(most, within_slo)
-    while chosen < most and _p99_s(replica, candidate, chosen, settings) > limit_s:
-        chosen = min(most, 2 * chosen)
+    if chosen < most and _p99_s(replica, candidate, chosen, settings) > limit_s:
+        chosen = most  # so few in flight form no batches
     if chosen == filling:
         code = "concurrency-two-batches-in-flight"
         text = f"{busy}: one batch runs while the next fills; fewer starve the instances, more only wait"
@@ -38,11 +38,9 @@ def limit(replica: Replica, candidate: Candidate, limit_s: float, settings: Sett
     else:
         code = "concurrency-capped-by-slo"
         text = (
-            f"{filling} ({busy}) keep every instance busy, but at {candidate.saturated_rps:.4g} rps only {within_slo} in "
+            f"{filling} ({busy}) keep every instance busy, but at {candidate.saturated_rps:.4g} rps only {chosen} in "
             f"flight are all answered within {format_duration(limit_s)}"
         )
-        if chosen > within_slo:
-            text += f"; {chosen}, since with fewer {candidate.capacity_rps:.4g} rps are not carried"
     numbers = {"filling": filling, "within_slo": within_slo, "saturated_rps": candidate.saturated_rps}
     return chosen, Reason(field="concurrency_limit", code=code, text=text, numbers=numbers)
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from kserve_ext.domain import Intent, Profile
 from kserve_ext.errors import InfeasibleError
-from kserve_ext.policy.batching import MOST_LOAD, Candidate, replicas_for, search, slowest
+from kserve_ext.policy.batching import Candidate, replicas_for, search
 from kserve_ext.policy.replica import Replica
 from kserve_ext.policy.request import PlanRequest, Settings
+from kserve_ext.policy.shape import per_core_rps
 from kserve_ext.units import format_duration
 
 _LOOSER = 1.25  # step in which a longer SLO is looked for
@@ -35,10 +36,10 @@ def _slo_too_short(
         f"{intent.name}: p99 of {format_duration(intent.slo.p99_s)} cannot be held on {profile.hardware}: one request alone "
         f"takes {format_duration(idle_s)} at p99, and {settings.margin:.0%} of the SLO is kept free"
     )
-    high_rps, largest = intent.rate.high_rps, max(tried, key=lambda candidate: candidate.saturated_rps)
-    fewest = replicas_for(high_rps, MOST_LOAD * largest.saturated_rps)  # with less no SLO is long enough
+    high_rps = intent.rate.high_rps
+    fewest = replicas_for(high_rps, _best(replica, math.inf, settings).capacity_rps)  # with less no SLO is long enough
     allowed = intent.max_replicas and max(intent.max_replicas, fewest)
-    nearest_s = _shortest_slo(replica, largest, high_rps, allowed, needed_s, settings)
+    nearest_s = _shortest_slo(replica, high_rps, allowed, needed_s, settings)
     if nearest_s is None:
         nearest = f"the shortest SLO that one request meets is {format_duration(needed_s)}"
     else:
@@ -58,27 +59,30 @@ def _too_few_replicas(
     )
     most_rps = round_down(allowed * best.capacity_rps)
     nearest = f'kserve-ext.dev/max-replicas: "{needed}", or a rate of at most {most_rps:.10g}rps'
-    longer_s = _shortest_slo(replica, best, high_rps, allowed, intent.slo.p99_s * _LOOSER, settings)
+    longer_s = _shortest_slo(replica, high_rps, allowed, intent.slo.p99_s * _LOOSER, settings)
     if longer_s is not None:
         nearest += f", or slo-p99: {format_duration(longer_s)}"
     return InfeasibleError(message, binding="max-replicas", nearest=nearest)
 
 
 def _shortest_slo(
-    replica: Replica, like: Candidate, rate_rps: float, max_replicas: int | None, start_s: float, settings: Settings
+    replica: Replica, rate_rps: float, max_replicas: int | None, start_s: float, settings: Settings
 ) -> float | None:
-    """The first SLO from `start_s` upwards, in steps of a quarter, that replicas of this size hold; None: none does."""
-    instances = like.stages[slowest(replica)].instances
+    """The first SLO from `start_s` upwards, in steps of a quarter, that the replicas allowed hold; None: none does."""
 
     def holds(slo_s: float) -> bool:
-        best = search(replica, instances=instances, limit_s=slo_s * (1 - settings.margin), settings=settings)[0]
-        if best.capacity_rps == 0:
-            return False
-        return max_replicas is None or replicas_for(rate_rps, best.capacity_rps) <= max_replicas
+        capacity_rps = _best(replica, slo_s * (1 - settings.margin), settings).capacity_rps
+        return capacity_rps > 0 and (max_replicas is None or replicas_for(rate_rps, capacity_rps) <= max_replicas)
 
     slos = [round_up(start_s * _LOOSER**step) for step in range(_STEPS)]
     first = bisect_left(slos, True, key=holds)  # a longer SLO holds whatever a shorter one does
     return slos[first] if first < len(slos) else None
+
+
+def _best(replica: Replica, limit_s: float, settings: Settings) -> Candidate:
+    """The choice with the most capacity, for the instance count that can do most."""
+    count = max(range(1, replica.instances + 1), key=lambda count: count * per_core_rps(replica, count))
+    return search(replica, instances=count, limit_s=limit_s, settings=settings)[0]
 
 
 def round_up(seconds: float) -> float:

@@ -34,7 +34,7 @@ def test_plan_prints_every_decided_field_with_its_reason(kserve_ext, emulated: s
         "max_queue_delay_s",
         "instances",
         "concurrency_limit",
-        "scaling.target",
+        "target",
         "timeout_s",
     ):
         assert name in done.stdout

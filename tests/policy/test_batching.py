@@ -90,20 +90,18 @@ def test_a_choice_that_cannot_hold_one_request_has_no_capacity_and_says_what_it_
     assert min(candidate.p99_idle_s for candidate in found) > 0.005
 
 
-def test_delays_are_whole_microseconds_and_leave_room_for_the_batch_itself() -> None:
-    limit_s = 0.013
-    replica = build_replica(profile())
-    delayed = [
-        stage
-        for candidate in search(replica, instances=1, limit_s=limit_s, settings=SMALL)
-        for stage in candidate.stages
-        if stage.max_queue_delay_s
-    ]
-    assert delayed
-    for stage in delayed:
+def test_a_delay_carries_more_where_a_second_instance_would_be_idle_and_is_whole_microseconds() -> None:
+    limit_s = 0.012
+    replica = build_replica(profile(stage_profile(instances=2)))
+    found = search(replica, instances=2, limit_s=limit_s, settings=SMALL)
+    delayed = [candidate for candidate in found if candidate.longest_delay_s]
+    assert found[0] in delayed
+    for stage in (candidate.stages[0] for candidate in delayed):
         assert stage.max_batch_size > 1
         assert round(stage.max_queue_delay_s * 1e6, 6) % 1 == 0
-        assert stage.max_queue_delay_s + replica.laws[0].mean_s(stage.max_batch_size, 1) <= limit_s
+        assert stage.max_queue_delay_s + replica.laws[0].mean_s(stage.max_batch_size, 2) <= limit_s
+    alone = search(replica, instances=1, limit_s=limit_s, settings=SMALL)
+    assert max(candidate.longest_delay_s for candidate in alone) == 0
 
 
 def test_the_light_step_of_an_ensemble_gets_instances_until_it_does_not_bind_and_no_delay() -> None:

@@ -153,7 +153,7 @@ def _refit(state: ForecastState, bins: int) -> ForecastState:
     """The state with a model of the first `bins` bins. A model that is new starts with the error of the shortest."""
     model = fit(state.history.totals[: bins + 1], state.settings.shape, state.settings.learn_bins)
     errors = state.errors if len(state.errors) else np.full(1, 1.0)
-    new = len(model.coefficients) - len(errors)
+    new = 1 + len(model.coefficients) - len(errors)
     return replace(state, model=model, age_bins=0, errors=np.append(errors, np.full(max(0, new), errors[0])))
 
 

@@ -1,7 +1,7 @@
-"""Three forecasts of the same thing, each a weighted ridge regression: recent level, with the day, with the week.
+"""Four forecasts of the same thing: the level stays, a regression on what was recent, with the day, with the week.
 
-Fitted on the history, relative to the level of each row, and shrunk towards "as in the last five bins". Which of them
-is believed is not decided here.
+Each regression is fitted on the history, weighted, relative to the level of each row, and shrunk towards "the level
+stays", the more so the fewer independent rows there are. Which forecast is believed is not decided here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from kserve_ext.policy.forecast.features import Shape, Values, levels, rows, targets
 
-_SHRINK = 1e-3  # of the mean diagonal; 1e-4 to 1e-2 differ by less than 0.2 points of error on the Azure traces
+_SHRINK = 0.3  # of the mean diagonal, for one independent row
+_GROWTH = 2.0  # no forecast is above twice the most ever seen
 _PERSISTENT = 5  # column: mean of the last five bins
-NAMES = ("recent", "daily", "weekly")
+NAMES = ("level", "recent", "daily", "weekly")
 DAYS_FOR_DAILY = 2
 DAYS_FOR_WEEKLY = 9
 
@@ -26,9 +27,11 @@ class Model:
 
     shape: Shape
     coefficients: tuple[Values, ...]
+    most: float  # requests in one bin, so far
 
     @property
     def columns(self) -> int:
+        """Features of the longest."""
         return len(self.coefficients[-1])
 
 
@@ -44,20 +47,23 @@ def fit(totals: NDArray[np.int64], shape: Shape, learn_bins: int) -> Model:
     # Errors grow with the level, faster than its root and slower than itself: weighing by it lies in between.
     weighted = x * scale[:, None]
     gram, moment = weighted.T @ x, weighted.T @ y
+    shrink = _SHRINK * shape.last / len(at)
     return Model(
-        shape=shape, coefficients=tuple(_solve(gram, moment, columns) for columns in shape.blocks[:count])
+        shape=shape, most=float(np.diff(totals).max()),
+        coefficients=tuple(_solve(gram, moment, columns, shrink) for columns in shape.blocks[:count]),
     )  # fmt: skip
 
 
 def predict(model: Model, totals: NDArray[np.int64], at: NDArray[np.intp]) -> Values:
     """One row for each bin of `at`, one column for each forecast of the model; never below zero."""
     x = rows(totals, at, model.shape, model.columns)
-    return np.column_stack([np.maximum(x[:, : len(c)] @ c, 0.0) for c in model.coefficients])
+    fitted = [x[:, : len(c)] @ c for c in model.coefficients]
+    return np.clip(np.column_stack([x[:, _PERSISTENT], *fitted]), 0.0, _GROWTH * model.most)
 
 
-def _solve(gram: Values, moment: Values, columns: int) -> Values:
+def _solve(gram: Values, moment: Values, columns: int, shrink: float) -> Values:
     part = gram[:columns, :columns]
-    weight = _SHRINK * float(np.trace(part)) / columns + 1e-12
+    weight = shrink * float(np.trace(part)) / columns + 1e-12
     prior = np.zeros(columns)
     prior[_PERSISTENT] = 1.0
     return np.linalg.solve(part + weight * np.eye(columns), moment[:columns] + weight * prior)

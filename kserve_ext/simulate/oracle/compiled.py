@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any, cast
 
 from kserve_ext.errors import MissingExtraError
 from kserve_ext.simulate.compiled import _replace_least
@@ -16,5 +17,5 @@ def count_compiled() -> Count:
         from numba import njit
     except ImportError as error:
         raise MissingExtraError("numba", "fast") from error
-    compiled: Count = njit(build_count(njit(_replace_least)))
-    return compiled
+    compiled: Any = njit(build_count(njit(_replace_least)))
+    return cast(Count, compiled)

@@ -14,7 +14,7 @@ from kserve_ext.simulate.oracle.programme import Priced, Programme
 from kserve_ext.simulate.oracle.table import LateTable
 
 _FIRST_PRICE_S = 1.0  # replica-seconds for one late request
-_DEAREST_S = 1e12
+_PRICE_STEP = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,9 @@ class Oracle:
     work: float  # no policy costs less: the work bound
     bound: float  # no path of whole replicas per epoch costs less: the dual value, or the work bound if that is higher
     billed: float  # what the path costs
-    late: int  # requests late on the path, as the table counts them
+    late: int  # requests late on the path, as the table counts them: in the oracle's favour
     starts: int
     path: tuple[int, ...]  # replicas ready in each epoch
-    epoch_s: int
 
     @property
     def gap(self) -> float:
@@ -37,30 +36,23 @@ class Oracle:
         return self.billed / self.bound - 1.0 if self.bound else 0.0
 
 
-def solve(
-    table: LateTable,
-    *,
-    attainment: float,
-    start_up_s: float,
-    initial_replicas: int | None = None,
-    most_replicas: int | None = None,
-) -> Oracle:
-    """The oracle's path and its bound. A replica is paid from `start_up_s` before it is ready until its last epoch ends.
+def solve(table: LateTable, *, attainment: float, start_up_s: float) -> Oracle:
+    """The oracle's path and its bound. A replica is paid for from `start_up_s` before it is ready to its last epoch's end.
 
-    The first replicas are there at time 0 and their start-up is not billed, as in the engine: as many as the oracle
-    likes, or `initial_replicas`. `most_replicas` caps the path. Raises InfeasibleError where no path is good enough.
+    The first epoch's replicas, as many as the oracle likes, are there at time 0 without a start-up, as the engine's
+    initial replicas are; the next are ready at `start_up_s` at the earliest. For equal service times the bound holds
+    for every path of whole replicas per epoch; for others, for those that serve first come, first served.
+    Raises InfeasibleError where too many requests take longer than the SLO by themselves.
     """
-    _check(attainment, start_up_s)
-    allowed = table.late_allowed(attainment)
-    programme = Programme(table, start_up_s, initial_replicas, most_replicas)
-    dual_s, kept = _close_in(programme, allowed, table.requests)
-    duration_s = table.duration_s
+    _check(table, attainment, start_up_s)
+    allowed, duration_s = table.late_allowed(attainment), table.duration_s
+    programme = Programme(table, start_up_s)
+    dual_s, kept = _close_in(programme, allowed)
     work = work_bound(table, attainment)
-    climbs = programme.climbs(kept.path)
     return Oracle(
         attainment=attainment, late_allowed=allowed, work=work, bound=max(dual_s / duration_s, work),
-        billed=kept.cost_s / duration_s, late=kept.late, starts=int(climbs.sum()),
-        path=tuple(kept.path.tolist()), epoch_s=table.epoch_s,
+        billed=kept.cost_s / duration_s, late=kept.late, starts=int(programme.climbs(kept.path).sum()),
+        path=tuple(kept.path.tolist()),
     )  # fmt: skip
 
 
@@ -69,46 +61,33 @@ def work_bound(table: LateTable, attainment: float) -> float:
     return table.work.least_s(table.work.requests - table.late_allowed(attainment)) / table.duration_s
 
 
-def _close_in(programme: Programme, allowed: int, requests: int) -> tuple[float, Priced]:
+def _close_in(programme: Programme, allowed: int) -> tuple[float, Priced]:
     """Greatest dual value, in replica-seconds, and the cheapest path found with no more than `allowed` late."""
     over = programme.best(0.0)
     if over.late <= allowed:
         return over.cost_s, over
-    kept, over = _bracket(programme, allowed, over, requests)
-    found = [over]
+    found, price_s = [over], _FIRST_PRICE_S
+    while (kept := programme.best(price_s)).late > allowed:
+        found.append(kept)
+        price_s *= _PRICE_STEP
     while True:
-        price_s = (kept.cost_s - over.cost_s) / (over.late - kept.late)  # where both are equally good
+        over = found[-1]
+        price_s = (kept.cost_s - over.cost_s) / (over.late - kept.late)  # at which both are equally good
         best = programme.best(price_s)
         value_s = best.cost_s + price_s * best.late
-        if value_s >= (kept.cost_s + price_s * kept.late) * (1 - 1e-12):
+        if value_s >= (kept.cost_s + price_s * kept.late) * (1.0 - 1e-12):
             break
         if best.late > allowed:
-            over = best
-            found.append(over)
+            found.append(best)
         else:
             kept = best
     dual_s = min(value_s - price_s * allowed, kept.cost_s)
-    for other in reversed(found):
-        kept = programme.exchange(kept, other, allowed)
+    for over in reversed(found):
+        kept = programme.exchange(kept, over, allowed)
     return dual_s, kept
 
 
-def _bracket(programme: Programme, allowed: int, over: Priced, requests: int) -> tuple[Priced, Priced]:
-    """A path that keeps the allowance and the best cheaper one seen that does not."""
-    price_s = _FIRST_PRICE_S
-    while (best := programme.best(price_s)).late > allowed:
-        if price_s > _DEAREST_S:
-            share = 1.0 - best.late / requests
-            raise InfeasibleError(
-                f"at most {share:.4%} of the requests can be in time",
-                binding="service time, start-up or most replicas",
-                nearest=f"ask for an attainment of {share:.6f} or less",
-            )
-        over, price_s = best, price_s * 16.0
-    return best, over
-
-
-def _check(attainment: float, start_up_s: float) -> None:
+def _check(table: LateTable, attainment: float, start_up_s: float) -> None:
     if not 0.0 <= attainment <= 1.0:
         raise InputError(
             Problem(what="not a share", field="attainment", found=f"{attainment:g}", allowed="0 to 1, e.g. 0.99")
@@ -117,3 +96,9 @@ def _check(attainment: float, start_up_s: float) -> None:
         raise InputError(
             Problem(what="not a duration", field="start_up_s", found=f"{start_up_s:g}", allowed="0 s or more")
         )
+    if table.hopeless > table.late_allowed(attainment):
+        share = 1.0 - table.hopeless / table.requests
+        raise InfeasibleError(
+            f"{table.hopeless} of {table.requests} requests take longer than the SLO by themselves",
+            binding="service time", nearest=f"an attainment of at most {share:.6f}, or a longer SLO",
+        )  # fmt: skip
