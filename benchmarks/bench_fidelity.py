@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.figures import Figure, median_figure, publish
+from benchmarks.load_generator import held_rps
 from kserve_ext.bench.arrivals import poisson
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
@@ -78,7 +79,7 @@ def main() -> None:
                     cells.append(cell)
                 if model == "digits":
                     ratios.append(_capacity_ratio(host, service, decided, build_replica(profile), seed=round_))
-    _publish(cells, ratios, plan_s, arguments.rounds)
+    _publish(cells, ratios, plan_s, [held_rps(Protocol.REST)[0] for _ in range(arguments.rounds)], arguments.rounds)
 
 
 def _arguments() -> argparse.Namespace:
@@ -181,7 +182,9 @@ def _show(cell: Cell) -> None:
     )
 
 
-def _publish(cells: Sequence[Cell], ratios: Sequence[float], plan_s: Sequence[float], rounds: int) -> None:
+def _publish(
+    cells: Sequence[Cell], ratios: Sequence[float], plan_s: Sequence[float], generator_rps: Sequence[float], rounds: int
+) -> None:
     figures = [Figure(name="cells", value=float(len(cells) // rounds), unit="cells", rounds=rounds)]
     for name, field in (
         ("p50_error_median", "p50_s"), ("p99_error_median", "p99_s"),
@@ -199,6 +202,7 @@ def _publish(cells: Sequence[Cell], ratios: Sequence[float], plan_s: Sequence[fl
         ratio = statistics.median(ratios)
         figures.append(median_figure("digits_capacity_ratio", ratios, "x", baseline="untuned repository", ratio=ratio))
     figures.append(median_figure("plan_s", plan_s, "s"))
+    figures.append(median_figure("loadgen_rps", generator_rps, "rps", baseline="held with half a core"))
     publish("fidelity", figures)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +13,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def model_repo() -> Path:
-    return ROOT / "model_repo"
-
-
-@pytest.fixture(scope="session")
-def built_models(model_repo: Path) -> Path:
-    """The model repository with every weight in it; other workers wait for the one that builds."""
-    command = [sys.executable, "-B", str(model_repo / "build.py")]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    return model_repo
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ class StaticScaler:
     """Always the same number."""
 
     replicas: int
-    interval_s: float = 1.0
+    interval_s: float = 10.0
 
     def start(self, replicas: int) -> None:
         del replicas
