@@ -10,6 +10,7 @@ two orders bracket what the real server shows. Pure: the caller brings arrivals 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Seconds = NDArray[np.float64]
 
 _PREFETCH = 2  # payloads formed ahead per instance (Triton core, payload slots with prefetching on)
 _FINISH, _TIMER = 0, 1
+_MOST_DRAWS = 65536  # service-time draws are reused in turn after that many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ class _Batcher:
         self.current = _Payload()
         self.filled = True  # the current payload takes no more
         self.wanted = 0  # requests that must be waiting before an arrival wakes the batcher
-        self.timer_s = float("inf")
+        self.timer_s = math.inf
         self.draws = draws
         self.next_draw = 0
         self.levels: dict[tuple[int, int], list[float]] = {}
@@ -111,7 +113,7 @@ class _Batcher:
     def form(self, now: float) -> None:
         """One turn of the batcher thread: move waiting requests into payloads until it would sleep."""
         room = _PREFETCH * self.instances
-        self.timer_s = float("inf")
+        self.timer_s = math.inf
         while True:
             if self.filled or self.current.taken:
                 self.current = _Payload()
@@ -206,6 +208,87 @@ class _Unbatched(_Batcher):
         self.since_s.clear()
 
 
+class Server:
+    """One Triton server while it runs: its stages, and what will happen next. Requests are numbers of the caller's."""
+
+    __slots__ = ("_batchers", "_events", "_order", "inside")
+
+    def __init__(self, stages: Sequence[Stage], *, seed: int, draws: int = _MOST_DRAWS) -> None:
+        self._batchers = [_batcher(index, stage, draws, seed) for index, stage in enumerate(stages)]
+        self._events: list[tuple[float, int, int, int, list[int]]] = []  # time, order, kind, stage, requests
+        self._order = 0
+        self.inside = 0  # requests admitted and not answered
+
+    @property
+    def next_s(self) -> float:
+        """When something happens next, if nothing arrives; infinity when it is idle."""
+        return self._events[0][0] if self._events else math.inf
+
+    @property
+    def busy_instances(self) -> int:
+        return sum(batcher.instances - batcher.free for batcher in self._batchers)
+
+    @property
+    def batch_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of the batches run, per stage, in order of start."""
+        return tuple(tuple(batcher.batch_sizes) for batcher in self._batchers)
+
+    def admit(self, request: int, now: float) -> None:
+        """A request arrives at the first stage."""
+        self.inside += 1
+        self._arrive(self._batchers[0], request, now)
+
+    def step(self) -> tuple[float, list[int]]:
+        """Let the next thing happen: when, and the requests it answered."""
+        now, _, kind, index, requests = heappop(self._events)
+        batcher = self._batchers[index]
+        if kind == _TIMER:
+            if batcher.timer_s == now:
+                self._settle(batcher, now)
+            return now, []
+        batcher.free += 1
+        if batcher.delay_s and batcher.coin():
+            self._start(batcher, now)
+        self._settle(batcher, now)
+        if index + 1 < len(self._batchers):
+            for moved in requests:
+                self._arrive(self._batchers[index + 1], moved, now)
+            return now, []
+        self.inside -= len(requests)
+        return now, requests
+
+    def _arrive(self, batcher: _Batcher, request: int, now: float) -> None:
+        batcher.arrive(request, now)
+        if batcher.should_wake():
+            self._settle(batcher, now)
+
+    def _settle(self, batcher: _Batcher, now: float) -> None:
+        """Let the batcher and its instances act until nothing more happens at this moment."""
+        while True:
+            before = batcher.timer_s
+            batcher.form(now)
+            if batcher.timer_s != before and batcher.timer_s != math.inf:
+                self._order += 1
+                heappush(self._events, (batcher.timer_s, self._order, _TIMER, batcher.index, []))
+            if not self._start(batcher, now):
+                return
+
+    def _start(self, batcher: _Batcher, now: float) -> bool:
+        """Let an idle instance take the oldest payload."""
+        started = batcher.take(now)
+        if started is None:
+            return False
+        self._order += 1
+        heappush(self._events, (started[1], self._order, _FINISH, batcher.index, started[0]))
+        return True
+
+
+def _batcher(index: int, stage: Stage, requests: int, seed: int) -> _Batcher:
+    draws = np.random.default_rng((seed, index)).integers(0, LEVELS, size=min(max(requests, 1), _MOST_DRAWS))
+    kind = _Unbatched if stage.max_queue_delay_s is None else _Batcher
+    return kind(index, stage, draws.tolist())
+
+
 def simulate(
     arrivals_s: Seconds, stages: Sequence[Stage], *, concurrency_limit: int | None = None, seed: int = 0
 ) -> Trace:
@@ -214,85 +297,22 @@ def simulate(
     `concurrency_limit` admits at most that many at a time, the others wait outside in order. The same arguments give
     the same result. Raises ValueError when a batch size or instance count is asked for that was not measured.
     """
-    batchers = [_batcher(index, stage, len(arrivals_s), seed) for index, stage in enumerate(stages)]
-    done = _run(arrivals_s.tolist(), batchers, concurrency_limit or len(arrivals_s) + 1)
-    return Trace(
-        arrivals_s=arrivals_s,
-        done_s=np.asarray(done),
-        batch_sizes=tuple(tuple(batcher.batch_sizes) for batcher in batchers),
-    )
-
-
-def _batcher(index: int, stage: Stage, requests: int, seed: int) -> _Batcher:
-    draws = np.random.default_rng((seed, index)).integers(0, LEVELS, size=min(max(requests, 1), 65536))
-    kind = _Unbatched if stage.max_queue_delay_s is None else _Batcher
-    return kind(index, stage, draws.tolist())
-
-
-def _run(arrivals: list[float], batchers: list[_Batcher], limit: int) -> list[float]:
+    server = Server(stages, seed=seed, draws=len(arrivals_s))
+    limit = concurrency_limit or len(arrivals_s) + 1
+    arrivals = arrivals_s.tolist()
     done = [0.0] * len(arrivals)
     outside: deque[int] = deque()
-    events: list[tuple[float, int, int, int, list[int]]] = []  # time, order, kind, stage, requests
-    order = inside = 0
-    last = len(batchers) - 1
-    entry = batchers[0]
-
-    def start(batcher: _Batcher, now: float) -> bool:
-        """Let an idle instance take the oldest payload."""
-        nonlocal order
-        started = batcher.take(now)
-        if started is not None:
-            order += 1
-            heappush(events, (started[1], order, _FINISH, batcher.index, started[0]))
-        return started is not None
-
-    def settle(batcher: _Batcher, now: float) -> None:
-        """Let the batcher and its instances act until nothing more happens at this moment."""
-        nonlocal order
-        while True:
-            before = batcher.timer_s
-            batcher.form(now)
-            if batcher.timer_s != before and batcher.timer_s != float("inf"):
-                order += 1
-                heappush(events, (batcher.timer_s, order, _TIMER, batcher.index, []))
-            if not start(batcher, now):
-                return
-
-    def admit(request: int, now: float) -> None:
-        entry.arrive(request, now)
-        if entry.should_wake():
-            settle(entry, now)
-
-    for request, moment in enumerate(chain(arrivals, (float("inf"),))):
-        while events and events[0][0] <= moment:
-            now, _, kind, index, requests = heappop(events)
-            batcher = batchers[index]
-            if kind == _TIMER:
-                if batcher.timer_s == now:
-                    settle(batcher, now)
-                continue
-            batcher.free += 1
-            if batcher.delay_s and batcher.coin():
-                start(batcher, now)
-            settle(batcher, now)
-            if index < last:
-                following = batchers[index + 1]
-                for moved in requests:
-                    following.arrive(moved, now)
-                    if following.should_wake():
-                        settle(following, now)
-                continue
-            for finished in requests:
+    for request, moment in enumerate(chain(arrivals, (math.inf,))):
+        while (soonest := server.next_s) <= moment and soonest != math.inf:
+            now, answered = server.step()
+            for finished in answered:
                 done[finished] = now
-            inside -= len(requests)
-            while outside and inside < limit:
-                inside += 1
-                admit(outside.popleft(), now)
+            while answered and outside and server.inside < limit:
+                server.admit(outside.popleft(), now)
         if request == len(arrivals):
-            return done
-        if inside < limit:
-            inside += 1
-            admit(request, moment)
+            break
+        if server.inside < limit:
+            server.admit(request, moment)
         else:
             outside.append(request)
-    raise AssertionError("unreachable")
+    return Trace(arrivals_s=arrivals_s, done_s=np.asarray(done), batch_sizes=server.batch_sizes)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kserve_ext.simulate.arrivals import Arrivals, Block, Times
+from kserve_ext.simulate.batch_pool import BatchPool, BatchService
 from kserve_ext.simulate.outcome import Book, Outcome
 from kserve_ext.simulate.scaler import Scaler, Second, Tick
 from kserve_ext.simulate.service_time import ServiceTime
@@ -53,7 +54,7 @@ class Workload:
 
     name: str
     arrivals: Arrivals
-    service: ServiceTime
+    service: ServiceTime | BatchService  # one request at a time, or batches behind a limit
     slo_s: float
     cold_start: ColdStart
     initial_replicas: int = 1
@@ -66,7 +67,7 @@ class _Running:
 
     workload: Workload
     scaler: Scaler[Any]
-    pool: SlotPool
+    pool: SlotPool | BatchPool
     book: Book
     blocks: Iterator[Block]
     block: Block
@@ -96,7 +97,7 @@ def simulate_fleet(
 
 
 def _start(workload: Workload, scaler: Scaler[Any], seed: int, serve: Serve) -> _Running:
-    pool = SlotPool(workload.service, timeout_s=workload.timeout_s, seed=seed, serve=serve)
+    pool = _pool(workload, seed, serve)
     for _ in range(workload.initial_replicas):
         pool.add(0.0)
     blocks = workload.arrivals.blocks(seed)
@@ -105,6 +106,12 @@ def _start(workload: Workload, scaler: Scaler[Any], seed: int, serve: Serve) -> 
         workload=workload, scaler=scaler, pool=pool, book=Book(workload.slo_s, workload.arrivals.duration_s),
         blocks=blocks, block=empty, edges=np.zeros(1, dtype=np.int64), state=scaler.start(workload.initial_replicas),
     )  # fmt: skip
+
+
+def _pool(workload: Workload, seed: int, serve: Serve) -> SlotPool | BatchPool:
+    if isinstance(workload.service, BatchService):
+        return BatchPool(workload.service, timeout_s=workload.timeout_s, seed=seed)
+    return SlotPool(workload.service, timeout_s=workload.timeout_s, seed=seed, serve=serve)
 
 
 def _one_second(service: _Running, services: Sequence[_Running], fleet: Fleet, second: int) -> None:
@@ -140,7 +147,7 @@ def _times(service: _Running, second: int) -> Times:
 def _scale(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:
     tick = Tick(
         now_s=float(now), ready=service.pool.ready, starting=len(service.starting) + service.pending,
-        seconds=tuple(service.seconds), slots_per_replica=1.0,
+        seconds=tuple(service.seconds), slots_per_replica=service.pool.slots,
     )  # fmt: skip
     service.seconds.clear()
     service.state, wanted = service.scaler.step(service.state, tick)

@@ -45,6 +45,10 @@ class SlotPool:
         return len(self._free)
 
     @property
+    def slots(self) -> float:
+        return 1.0
+
+    @property
     def waiting(self) -> int:
         return len(self._queue)
 

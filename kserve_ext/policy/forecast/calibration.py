@@ -20,6 +20,7 @@ _LEVELS = np.array(LEVELS)
 _UNKNOWN = np.full(len(LEVELS), np.nan)
 _POISSON_FLOOR = 4.0  # requests: below it the root is no measure of spread
 _GAIN = 0.005  # of the level, for each miss or hit: a miss at 0.99 raises it to 0.995, a hundred hits bring it back
+_EARLY = 4.0  # errors known times gain, while they are few: faster until there are 800
 _LOWEST = np.maximum(_LEVELS - 2 * (1 - _LEVELS), _LEVELS - 0.25)  # idle hours, all hits, must not wear it out
 _HIGHEST = _LEVELS + 0.95 * (1 - _LEVELS)
 _FAST, _SLOW = 0.5 ** (1 / 15), 0.5 ** (1 / 120)  # half-lives in bins
@@ -76,7 +77,8 @@ def learn(calibration: Calibration, actual: float, forecast: float, spread_then:
     """The calibration after a forecast's time has come. `shown` are the quantiles given then, NaN where there were none."""
     error = (actual - forecast) / root(forecast)
     missed = (actual > shown).astype(np.float64)
-    levels = np.clip(calibration.levels + _GAIN * (missed - (1.0 - _LEVELS)), _LOWEST, _HIGHEST)
+    gain = max(_GAIN, _EARLY / (len(calibration.scores) + 100))
+    levels = np.clip(calibration.levels + gain * (missed - (1.0 - _LEVELS)), _LOWEST, _HIGHEST)
     size = abs(error)
     return replace(
         calibration,

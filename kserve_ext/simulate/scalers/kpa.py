@@ -28,7 +28,7 @@ class KpaState:
     status: Status
     stable: Trail
     panic: Trail
-    quiet: bool = True  # nothing in flight in the last second: the activator has forgotten the revision
+    quiet: bool  # nothing in flight in the last second: the activator has forgotten the revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,7 @@ class KpaScaler:
             ),
             stable=Trail(int(self.config.stable_window_s)),
             panic=Trail(int(self.config.panic_window_s)),
+            quiet=not active,
         )  # fmt: skip
 
     def step(self, state: KpaState, tick: Tick) -> tuple[KpaState, int]:
