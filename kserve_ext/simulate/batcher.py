@@ -2,10 +2,11 @@
 
 Follows Triton's core (dynamic_batch_scheduler.cc, payload.cc, rate_limiter.cc; same algorithm in 2.51 and 2.73) for a
 model without queue policy, priorities or preferred batch sizes: up to two payloads per instance are formed ahead, the
-newest one keeps growing while it waits, a queue delay holds back a payload that is not full, and merging of waiting
-payloads is on when there is a delay. Several stages form an ensemble; a limiter in front admits so many at a time.
-With a delay, a finishing instance and the batcher thread race for the next payload; a seeded coin decides, since the
-two orders bracket what the real server shows. Pure: the caller brings arrivals and a seed.
+newest one keeps growing while it waits, and a queue delay holds back a payload that is not full. (Triton merges waiting
+payloads when there is a delay; of single rows only the newest is not full, so there is nothing to merge.) Several
+stages form an ensemble; a limiter in front admits so many at a time. With a delay, a finishing instance and the
+batcher thread race for the next payload; a seeded coin decides, since the two orders bracket what the real server
+shows. Pure: the caller brings arrivals and a seed.
 """
 
 from __future__ import annotations
@@ -49,11 +50,10 @@ class Trace:
 
 
 class _Payload:
-    __slots__ = ("queued_s", "requests", "taken")
+    __slots__ = ("requests", "taken")
 
     def __init__(self) -> None:
         self.requests: list[int] = []
-        self.queued_s = 0.0  # when it entered the queue of payloads
         self.taken = True  # executing or done: a new payload must be started
 
 
@@ -126,10 +126,7 @@ class _Batcher:
             if wait_s > 0:
                 self.timer_s = now + wait_s
                 return
-            if count:
-                self._move(count, now)
-            elif not self.filled:
-                return
+            self._move(count)
 
     def _choose(self, now: float) -> tuple[int, float]:
         """How many waiting requests join the current payload now, or how long to wait for more."""
@@ -148,14 +145,12 @@ class _Batcher:
         self.wanted = room
         return (count, 0.0) if held else (0, left_s)
 
-    def _move(self, count: int, now: float) -> None:
-        fresh = not self.current.requests
+    def _move(self, count: int) -> None:
+        if not self.current.requests:
+            self.payloads.append(self.current)
         for _ in range(count):
             self.current.requests.append(self.queue.popleft())
             self.since_s.popleft()
-        if fresh:
-            self.current.queued_s = now
-            self.payloads.append(self.current)
 
     def take(self, now: float) -> tuple[list[int], float] | None:
         """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none."""
@@ -163,8 +158,6 @@ class _Batcher:
             return None
         payload = self.payloads.popleft()
         payload.taken = True
-        if self.delay_s:
-            self._merge(payload, now)
         self.free -= 1
         size = len(payload.requests)
         key = (size, self.instances - self.free)
@@ -179,17 +172,6 @@ class _Batcher:
     def coin(self) -> bool:
         """Whether a finishing instance dequeues before the batcher has topped the next payload up."""
         return self.draws[self.next_draw] % 2 == 0
-
-    def _merge(self, payload: _Payload, now: float) -> None:
-        """With a delay configured, waiting payloads that are overdue join the one being taken while they fit."""
-        while self.payloads:
-            head = self.payloads[0]
-            late = now - head.queued_s > (self.delay_s or 0.0)
-            if not late or len(payload.requests) + len(head.requests) > self.max_batch:
-                return
-            self.payloads.popleft()
-            head.taken = True
-            payload.requests.extend(head.requests)
 
 
 class _Unbatched(_Batcher):

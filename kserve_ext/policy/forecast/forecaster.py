@@ -22,7 +22,7 @@ from kserve_ext.policy.forecast.regression import NAMES, Model, fit, predict
 Values = NDArray[np.float64]
 
 _LEAST_BINS = 45  # to fit the first model
-_FORGET = 0.5 ** (1 / 360)  # of each model's error: half in six hours of minutes
+_FORGET = 0.5 ** (1 / 240)  # of each model's error: half in four hours of minutes
 _TRUST = 4.0  # a model weighs its error to the power -4: one that is 20 % worse counts half
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kserve_ext.policy.forecast.features import Shape, Values, levels, rows, targets
 
-_SHRINK = 0.3  # of the mean diagonal, for one independent row
+_SHRINK = 0.1  # of the mean diagonal, for one independent row
 _GROWTH = 2.0  # no forecast is above twice the most ever seen
 _PERSISTENT = 5  # column: mean of the last five bins
 NAMES = ("level", "recent", "daily", "weekly")
