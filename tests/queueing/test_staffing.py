@@ -99,10 +99,8 @@ def test_at_the_size_it_finds_its_late_share_is_right_within_a_third(rate_rps: f
     assert predicted == pytest.approx(1 - simulated(LOGNORMAL, 0.36, rate_rps, replicas, requests=400_000), rel=1 / 3)
 
 
-def simulated(
-    service: ServiceTime, slo_s: float, rate_rps: float, replicas: int, requests: int = 100_000
-) -> float:
-    minutes = max(10, int(requests / rate_rps / 60))
+def simulated(service: ServiceTime, slo_s: float, rate_rps: float, replicas: int, requests: int = 50_000) -> float:
+    minutes = min(300, int(requests / rate_rps / 60))
     workload = Workload(
         name="steady", arrivals=Rates(rates_rps=(rate_rps,) * minutes), service=service, slo_s=slo_s,
         cold_start=ColdStart(), initial_replicas=replicas,

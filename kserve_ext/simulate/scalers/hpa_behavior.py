@@ -103,8 +103,9 @@ def settle(
 
 
 def _by_default_rules(history: History, now_s: float, current: int, recommended: int) -> int:
-    recent = (number for _, number in _since(history.recommendations, now_s - _DOWN_STABILIZATION_S))
-    return min(max(recommended, *recent), max(_UP_FACTOR * current, _UP_LEAST))
+    recent = _since(history.recommendations, now_s - _DOWN_STABILIZATION_S)
+    highest = max((recommended, *(number for _, number in recent)))
+    return min(highest, max(_UP_FACTOR * current, _UP_LEAST))
 
 
 def _by_behavior(behavior: Behavior, history: History, now_s: float, current: int, recommended: int) -> int:
