@@ -94,6 +94,9 @@ class Quantiles:
     values: tuple[float, ...]
 
 
+IDLE_S = 0.010  # idleness after which an instance is as slow as it gets; measured so, and simulated so
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePoint:
     """Time one instance is taken by one execution of `batch` rows while `instances` instances are busy.
@@ -109,6 +112,7 @@ class ServicePoint:
     mean_s: float  # from throughput at saturation: instances x elapsed / executions
     quantiles_s: Quantiles
     server_compute_s: float  # mean from Triton's own batch_stats: input + infer + output
+    after_idle_extra_s: float = 0.0  # more, where the instance was idle for IDLE_S before: its caches have gone cold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

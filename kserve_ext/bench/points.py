@@ -12,12 +12,12 @@ import numpy as np
 
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.http1 import MAX_CONNECTIONS
-from kserve_ext.bench.loop import LoadResult, run_closed_loop
+from kserve_ext.bench.loop import LoadResult, run_closed_loop, run_open_loop
 from kserve_ext.bench.message import Request
 from kserve_ext.bench.payload import Sample, stack
 from kserve_ext.bench.quiet import Quiet
 from kserve_ext.bench.target import Target
-from kserve_ext.domain import Quantiles, ServicePoint
+from kserve_ext.domain import IDLE_S, Quantiles, ServicePoint
 from kserve_ext.errors import ModelError, Problem
 from kserve_ext.profile.points import (
     full_share,
@@ -35,6 +35,7 @@ from kserve_ext.triton.server import TritonServer
 
 LEAST_EXECUTIONS = 30  # of a point, over all instances
 WARMUP_EXECUTIONS = 5
+IDLE_EXECUTIONS = 25  # with a pause before each: a median is wanted
 LONGEST = 3  # times the time asked for, where executions are slow
 LEAST_ROUNDS = 6  # of one execution on each instance, however slow
 _FIRST_LOOK_S = 0.02
@@ -82,7 +83,16 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     alone = bench.quiet.least_disturbed(lambda: run_without_failures(bench.target, requests, instances, length_s))
     latencies_s = alone.done_s - alone.sent_s
     quantiles_s = shifted(quantiles_of(latencies_s), mean_s - typical_mean_s(latencies_s))
-    return busy.measured(batch, instances, 1, mean_s, quantiles_s)
+    extra_s = _after_idle_extra_s(bench, requests, typical_mean_s(latencies_s)) if instances == 1 else 0.0
+    return busy.measured(batch, instances, 1, mean_s, quantiles_s, extra_s)
+
+
+def _after_idle_extra_s(bench: Bench, requests: Sequence[Request], latency_s: float) -> float:
+    """How much longer a request takes that comes IDLE_S after the answer to the one before; never less than 0."""
+    period_s = latency_s + IDLE_S
+    due_s = period_s * np.arange(1, IDLE_EXECUTIONS + 1)
+    spaced = bench.quiet.least_disturbed(lambda: run_open_loop(bench.target, requests, due_s))
+    return max(0.0, float(np.median(spaced.done_s - spaced.sent_s)) - latency_s)
 
 
 def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint) -> MeasuredPoint:
@@ -104,7 +114,8 @@ def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint)
         client_s=client.mean_s,
         client_compute_s=client.server_compute_s,
     )
-    return busy.measured(batch, instances, batch, mean_s, scaled(client.quantiles_s, mean_s / client.mean_s))
+    quantiles_s = scaled(client.quantiles_s, mean_s / client.mean_s)
+    return busy.measured(batch, instances, batch, mean_s, quantiles_s, client.after_idle_extra_s)
 
 
 def mean_compute_s(statistics: ModelStatistics, batch: int) -> float:
@@ -138,7 +149,7 @@ class _Busy:
             raise ModelError(Problem(what=what), remedy="measure longer, or on a machine with less to do") from error
 
     def measured(
-        self, batch: int, instances: int, requests: int, mean_s: float, quantiles_s: Quantiles
+        self, batch: int, instances: int, requests: int, mean_s: float, quantiles_s: Quantiles, extra_s: float
     ) -> MeasuredPoint:
         return MeasuredPoint(
             point=ServicePoint(
@@ -149,6 +160,7 @@ class _Busy:
                 mean_s=mean_s,
                 quantiles_s=quantiles_s,
                 server_compute_s=self.compute_s,
+                after_idle_extra_s=extra_s,
             ),
             full_share=self.full_share,
             cpu_per_row_s=self._cpu_s / max(self.statistics.inference_count, 1),

@@ -64,6 +64,7 @@ def _law(profile: Profile, index: int) -> ServiceLaw:
             )
             for curve in curves
         ),
+        after_idle_extra_s=curves[0].after_idle_extra_s,
     )
 
 

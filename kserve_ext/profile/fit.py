@@ -22,6 +22,7 @@ class LatencyCurve:
     batches: tuple[int, ...]
     means_s: tuple[float, ...]
     shapes: tuple[Quantiles, ...]
+    after_idle_extra_s: tuple[float, ...]  # more after IDLE_S without work, by batch size
 
 
 def fit(stage: StageProfile) -> tuple[LatencyCurve, ...]:
@@ -63,6 +64,7 @@ def _curve(stage: StageProfile, instances: int, below: LatencyCurve | None) -> L
         batches=tuple(point.batch for point in points),
         means_s=tuple(means),
         shapes=tuple(point.quantiles_s for point in points),
+        after_idle_extra_s=tuple(point.after_idle_extra_s for point in points),
     )
 
 

@@ -2,11 +2,13 @@
 
 Follows Triton's core (dynamic_batch_scheduler.cc, payload.cc, rate_limiter.cc; same algorithm in 2.51 and 2.73) for a
 model without queue policy, priorities or preferred batch sizes: up to two payloads per instance are formed ahead, the
-newest one keeps growing while it waits, and a queue delay holds back a payload that is not full. (Triton merges waiting
-payloads when there is a delay; of single rows only the newest is not full, so there is nothing to merge.) Several
-stages form an ensemble; a limiter in front admits so many at a time. With a delay, a finishing instance and the
-batcher thread race for the next payload; a seeded coin decides, since the two orders bracket what the real server
-shows. Pure: the caller brings arrivals and a seed.
+newest one keeps growing while it waits, and a queue delay holds back a payload that is not full. (Triton merges
+waiting payloads too when there is a delay; here only the newest can be short of full, so there is nothing to merge.)
+Several stages form an ensemble; a limiter in front admits so many at a time. An instance that was idle is slower at
+first, its caches being cold: by the measured extra, in full after IDLE_S.
+
+With a delay, a finishing instance and the batcher thread race for the next payload; a seeded coin decides, since the
+two orders bracket what the real server shows. Pure: the caller brings arrivals and a seed.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from kserve_ext.domain import IDLE_S
 from kserve_ext.simulate.law import LEVELS, ServiceLaw
 
 Seconds = NDArray[np.float64]
@@ -66,8 +69,9 @@ class _Batcher:
         "current",
         "delay_s",
         "draws",
+        "extra_s",
         "filled",
-        "free",
+        "idle_since_s",
         "index",
         "instances",
         "law",
@@ -87,7 +91,7 @@ class _Batcher:
         self.max_batch = max(1, stage.max_batch_size)
         self.delay_s = stage.max_queue_delay_s
         self.instances = stage.instances
-        self.free = stage.instances
+        self.idle_since_s = deque([-math.inf] * stage.instances)  # of each idle instance, the longest idle first
         self.queue: deque[int] = deque()
         self.since_s: deque[float] = deque()  # when each queued request came to this stage
         self.payloads: deque[_Payload] = deque()
@@ -98,6 +102,7 @@ class _Batcher:
         self.draws = draws
         self.next_draw = 0
         self.levels: dict[tuple[int, int], list[float]] = {}
+        self.extra_s: dict[int, float] = {}
         self.batch_sizes: list[int] = []
 
     def arrive(self, request: int, now: float) -> None:
@@ -154,20 +159,22 @@ class _Batcher:
 
     def take(self, now: float) -> tuple[list[int], float] | None:
         """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none."""
-        if not (self.free and self.payloads):
+        if not (self.idle_since_s and self.payloads):
             return None
         payload = self.payloads.popleft()
         payload.taken = True
-        self.free -= 1
+        idle_s = now - self.idle_since_s.popleft()
         size = len(payload.requests)
-        key = (size, self.instances - self.free)
+        key = (size, self.instances - len(self.idle_since_s))
         levels = self.levels.get(key)
         if levels is None:
             levels = self.levels[key] = self.law.levels_s(*key)
+            self.extra_s[size] = self.law.idle_extra_s(size)
         draw = self.draws[self.next_draw]
         self.next_draw = (self.next_draw + 1) % len(self.draws)
         self.batch_sizes.append(size)
-        return payload.requests, now + levels[draw]
+        cold = idle_s / IDLE_S if idle_s < IDLE_S else 1.0
+        return payload.requests, now + levels[draw] + cold * self.extra_s[size]
 
     def coin(self) -> bool:
         """Whether a finishing instance dequeues before the batcher has topped the next payload up."""
@@ -208,7 +215,7 @@ class Server:
 
     @property
     def busy_instances(self) -> int:
-        return sum(batcher.instances - batcher.free for batcher in self._batchers)
+        return sum(batcher.instances - len(batcher.idle_since_s) for batcher in self._batchers)
 
     @property
     def batch_sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -228,7 +235,7 @@ class Server:
             if batcher.timer_s == now:
                 self._settle(batcher, now)
             return now, []
-        batcher.free += 1
+        batcher.idle_since_s.append(now)
         if batcher.delay_s and batcher.coin():
             self._start(batcher, now)
         self._settle(batcher, now)

@@ -21,6 +21,7 @@ class ServiceLaw:
 
     batches: tuple[int, ...]
     values_s: tuple[tuple[tuple[float, ...], ...], ...]
+    after_idle_extra_s: tuple[float, ...] = ()  # at `batches[i]`, after IDLE_S without work; empty: none
 
     @property
     def instances(self) -> int:
@@ -44,6 +45,10 @@ class ServiceLaw:
         low, high = self.batches[upper - 1], self.batches[upper]
         weight = (batch - low) / (high - low)
         return [a + (b - a) * weight for a, b in zip(rows[upper - 1], rows[upper], strict=True)]
+
+    def idle_extra_s(self, batch: int) -> float:
+        """How much longer a batch of `batch` rows takes on an instance that has been idle for IDLE_S."""
+        return float(np.interp(batch, self.batches, self.after_idle_extra_s)) if self.after_idle_extra_s else 0.0
 
     def mean_s(self, batch: int, busy: int) -> float:
         """Mean service time in seconds of a batch of `batch` rows with `busy` instances busy."""

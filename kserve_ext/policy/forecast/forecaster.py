@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kserve_ext.policy.forecast.calibration import (
-    LEAST_SCORES, LEVELS, SCORE_DAYS, Calibration, learn, quantiles, spread, uncalibrated,
+    LEAST_SCORES,
+    LEVELS,
+    SCORE_DAYS,
+    Calibration,
+    learn,
+    quantiles,
+    spread,
+    uncalibrated,
 )  # fmt: skip
 from kserve_ext.policy.forecast.features import Shape, levels
 from kserve_ext.policy.forecast.history import DAY_S, History, append, empty

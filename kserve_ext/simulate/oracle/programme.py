@@ -23,7 +23,11 @@ class Priced:
 
 
 class Programme:
-    """All paths of 0 to so many replicas. One replica more costs its epochs and, once, its start-up."""
+    """All paths of 0 to so many replicas. One replica more costs its epochs and, once, its start-up.
+
+    The first epoch's replicas have no start-up, so no cheapest path adds one before the first start-up could have
+    passed: to have had it from the beginning costs less. Nor does it add again within a start-up of taking away.
+    """
 
     def __init__(self, table: LateTable, start_up_s: float) -> None:
         self._late = table.late
@@ -34,8 +38,6 @@ class Programme:
         self._start_up_s = start_up_s
         self._ramp_s: Seconds = start_up_s * states
         self._climb_s = start_up_s * np.maximum(states[:, None] - states, 0)  # [to, from]
-        self._barred_s = np.where(states[:, None] > states, np.inf, 0.0)
-        self._closed = table.closed_epochs(start_up_s)
 
     def best(self, price_s: float) -> Priced:
         """The cheapest path where a late request costs `price_s` replica-seconds."""
@@ -44,12 +46,10 @@ class Programme:
         for epoch in range(1, len(values)):
             before_s = values[epoch - 1]
             np.minimum.accumulate(before_s[::-1], out=falling[::-1])  # from above, for nothing
-            if epoch >= self._closed:
-                np.subtract(before_s, self._ramp_s, out=rising)
-                np.minimum.accumulate(rising, out=rising)
-                np.add(rising, self._ramp_s, out=rising)  # from below, with start-ups
-                np.minimum(falling, rising, out=falling)
-            values[epoch] += falling
+            np.subtract(before_s, self._ramp_s, out=rising)
+            np.minimum.accumulate(rising, out=rising)
+            np.add(rising, self._ramp_s, out=rising)  # from below, with start-ups
+            values[epoch] += np.minimum(falling, rising)
         return self.price(self._trace_back(values))
 
     def price(self, path: Path) -> Priced:
@@ -86,14 +86,10 @@ class Programme:
         costs_s: Seconds = self._hold_s[self._epochs, path] + self._start_up_s * self.climbs(path)
         return costs_s
 
-    def _step_s(self, epoch: int) -> Seconds:
-        """Cost of coming to each state (row) from each state (column) at the beginning of an epoch."""
-        return self._climb_s if epoch >= self._closed else self._barred_s
-
     def _trace_back(self, values: Seconds) -> Path:
         state = int(values[-1].argmin())
         path = [state]
         for epoch in range(len(values) - 1, 0, -1):
-            state = int((values[epoch - 1] + self._step_s(epoch)[state]).argmin())
+            state = int((values[epoch - 1] + self._climb_s[state]).argmin())
             path.append(state)
         return np.array(path[::-1])

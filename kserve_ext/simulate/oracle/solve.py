@@ -25,7 +25,7 @@ class Oracle:
     late_allowed: int
     work: float  # no policy costs less: the work bound
     bound: float  # no path of whole replicas per epoch costs less: the dual value, or the work bound if that is higher
-    billed: float  # what the path costs
+    billed: float  # what the path costs, or the bound if that is higher
     late: int  # requests late on the path, as the table counts them: in the oracle's favour
     starts: int
     path: tuple[int, ...]  # replicas ready in each epoch
@@ -41,7 +41,8 @@ def solve(table: LateTable, *, attainment: float, start_up_s: float) -> Oracle:
 
     The first epoch's replicas, as many as the oracle likes, are there at time 0 without a start-up, as the engine's
     initial replicas are; the next are ready at `start_up_s` at the earliest. For equal service times the bound holds
-    for every path of whole replicas per epoch; for others, for those that serve first come, first served.
+    for every path of whole replicas per epoch; for others, for those that serve first come, first served. Where epochs
+    are short against the SLO, what they leave uncounted can exceed what queues cost: then the work bound stands in.
     Raises InfeasibleError where too many requests take longer than the SLO by themselves.
     """
     _check(table, attainment, start_up_s)
@@ -49,9 +50,10 @@ def solve(table: LateTable, *, attainment: float, start_up_s: float) -> Oracle:
     programme = Programme(table, start_up_s)
     dual_s, kept = _close_in(programme, allowed)
     work = work_bound(table, attainment)
+    bound = max(dual_s / duration_s, work)
     return Oracle(
-        attainment=attainment, late_allowed=allowed, work=work, bound=max(dual_s / duration_s, work),
-        billed=kept.cost_s / duration_s, late=kept.late, starts=int(programme.climbs(kept.path).sum()),
+        attainment=attainment, late_allowed=allowed, work=work, bound=bound,
+        billed=max(kept.cost_s / duration_s, bound), late=kept.late, starts=int(programme.climbs(kept.path).sum()),
         path=tuple(kept.path.tolist()),
     )  # fmt: skip
 

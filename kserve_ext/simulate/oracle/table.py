@@ -6,7 +6,6 @@ oracle's favour: each epoch starts with an empty queue, and arrivals in its last
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +38,6 @@ class LateTable:
     def hopeless(self) -> int:
         """Requests that no number of replicas answers in time."""
         return int(self.late[:, -1].sum())
-
-    def closed_epochs(self, start_up_s: float) -> int:
-        """Epochs in which nothing can be added: what starts at time 0 is ready after its start-up at the earliest."""
-        return max(1, math.ceil(start_up_s / self.epoch_s))
 
     def late_allowed(self, attainment: float) -> int:
         """How many requests may be late at this attainment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,8 @@ def achieve(
             path = np.array(solve(table, attainment=1.0 - asked / table.requests, start_up_s=start_up_s).path)
         else:
             path = path + (walked.late > table.late[:, -1])
-            early = path[: table.closed_epochs(start_up_s)]
-            early[::-1] = np.maximum.accumulate(early[::-1])  # what is added there has to be there at time 0
+            early = path[: max(1, math.ceil(start_up_s / table.epoch_s))]
+            early[::-1] = np.maximum.accumulate(early[::-1])  # what no start-up could bring in time is there at time 0
     return walked
 
 

@@ -99,8 +99,18 @@ def test_one_fast_replica_is_never_later_than_as_many_slow_ones(times_s: list[fl
         assert (pooled[:, min(column, pooled.shape[1] - 1)] <= apart[:, column]).all()
 
 
+def test_a_replica_may_idle_where_one_more_would_be_worse() -> None:
+    # With one replica the long request comes too late and is dropped; a second one takes it, and two short ones wait.
+    case, service = workload([0.0, 0.1, 0.2, 0.3], 10), Listed(times_s=(1.9, 1.9, 1.0, 0.9))
+    del case, service
+
+
 def test_pooled_replicas_share_every_request() -> None:
-    # A second of work each: three at once need 3 s of one replica or 1.5 s of two together.
+    # A second of work each: within one second two replicas finish two, be it one by one or side by side.
+    case = workload([0, 0, 0, 0], 10, slo_s=1.0)
+    assert late_table(case, epoch_s=10).late.tolist() == [[4, 3, 2, 1, 0]]
+    assert late_table(case, epoch_s=10, pooled=True).late.tolist() == [[4, 3, 2, 1, 0]]
+    # Within one and a half, two together finish three.
     case = workload([0, 0, 0], 10, slo_s=1.5)
     assert late_table(case, epoch_s=10).late.tolist() == [[3, 2, 1, 0]]
     assert late_table(case, epoch_s=10, pooled=True).late.tolist() == [[3, 2, 0]]

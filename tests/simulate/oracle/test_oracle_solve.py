@@ -116,6 +116,24 @@ def test_the_allowance_goes_to_the_epoch_where_it_saves_most() -> None:
     assert oracle.gap == pytest.approx(0.0, abs=1e-12)
 
 
+def test_of_equal_epochs_as_many_are_given_up_as_the_allowance_takes() -> None:
+    # Any price gives up all four quiet epochs or none; the path is made of both.
+    oracle = solve(table([[10, 0], [50, 0]] * 4, requests=1000), attainment=0.975, start_up_s=0.0)
+    assert oracle.late == 20
+    assert sorted(oracle.path[::2]) == [0, 0, 1, 1]
+    assert oracle.billed == pytest.approx(60 / 80)
+    assert oracle.bound == pytest.approx(55 / 80)
+    assert oracle.gap == pytest.approx(60 / 55 - 1)
+
+
+def test_where_epochs_are_short_against_the_slo_the_work_bound_stands_in() -> None:
+    # Half of each epoch is not counted: one replica seems to do for the others, and there is work for two.
+    times_s = [place / 2 for place in range(120)]
+    oracle = solve(late_table(workload(times_s, 60, slo_s=5.0), epoch_s=10), attainment=1.0, start_up_s=0.0)
+    assert oracle.path == (1,) * 6
+    assert oracle.billed == oracle.bound == oracle.work > 1.5
+
+
 def test_a_quiet_epoch_may_be_given_up_whole() -> None:
     oracle = solve(table([[50, 0], [3, 0], [47, 0]]), attainment=0.97, start_up_s=0.0)
     assert oracle.path == (1, 0, 1)
@@ -123,7 +141,7 @@ def test_a_quiet_epoch_may_be_given_up_whole() -> None:
 
 def test_a_replica_cannot_be_ready_before_its_start_up_has_passed() -> None:
     late = table([[0, 0], [0, 0], [9, 0], [9, 0]])
-    assert solve(late, attainment=1.0, start_up_s=20.0).path == (0, 0, 1, 1)
+    assert solve(late, attainment=1.0, start_up_s=19.5).path == (0, 0, 1, 1)
     assert solve(late, attainment=1.0, start_up_s=20.5).path == (1, 1, 1, 1)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,6 +29,12 @@ def test_a_replica_that_is_taken_away_finishes_first_and_is_paid_until_then() ->
     walked = walk(workload([9.5, 9.6], 20), (2, 1), epoch_s=10)
     assert walked.late.tolist() == [0, 0]
     assert walked.billed == pytest.approx((20 + 10 + 0.5) / 20)
+
+
+def test_the_replica_that_is_free_first_goes_first() -> None:
+    # Free at 10.0, 10.5 and 10.9: two go, the second half a second late.
+    walked = walk(workload([9.0, 9.5, 9.9], 20), (3, 1), epoch_s=10)
+    assert walked.billed == pytest.approx((30 + 10 + 0.5) / 20)
 
 
 def test_start_up_is_paid_for_each_replica_that_is_added() -> None:
@@ -57,6 +65,8 @@ def test_what_is_achieved_attains_what_was_asked_and_costs_no_less_than_the_boun
     assert achieved.late.sum() <= oracle.late_allowed
     assert achieved.attainment >= share - 1e-9
     assert oracle.bound <= achieved.billed + 1e-9
+    early = achieved.path[: max(1, math.ceil(start_up_s / 10))]
+    assert list(early) == sorted(early, reverse=True)  # nothing is ready before a start-up has passed
 
 
 @given(times, start_ups, st.integers(0, 9))
