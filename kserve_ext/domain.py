@@ -141,6 +141,7 @@ class Profile:
     host: Mapping[str, str]  # CPU model, cores, kernel, memory
     versions: Mapping[str, str]  # server, backend, runtime, this package
     measured_at: str  # ISO 8601, UTC
+    overhead_after_idle_extra_s: float = 0.0  # more overhead for a request that comes IDLE_S after the last answer
 
 
 # ------------------------------------------------------------------------------------------------- what was decided

@@ -83,16 +83,17 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
     alone = bench.quiet.least_disturbed(lambda: run_without_failures(bench.target, requests, instances, length_s))
     latencies_s = alone.done_s - alone.sent_s
     quantiles_s = shifted(quantiles_of(latencies_s), mean_s - typical_mean_s(latencies_s))
-    extra_s = _after_idle_extra_s(bench, requests, typical_mean_s(latencies_s)) if instances == 1 else 0.0
+    extra_s = 0.0
+    if instances == 1:
+        hot_s = float(np.median(latencies_s))
+        extra_s = bench.quiet.least_disturbed(lambda: after_idle_extra_s(bench.target, requests, hot_s))
     return busy.measured(batch, instances, 1, mean_s, quantiles_s, extra_s)
 
 
-def _after_idle_extra_s(bench: Bench, requests: Sequence[Request], latency_s: float) -> float:
-    """How much longer a request takes that comes IDLE_S after the answer to the one before; never less than 0."""
-    period_s = latency_s + IDLE_S
-    due_s = period_s * np.arange(1, IDLE_EXECUTIONS + 1)
-    spaced = bench.quiet.least_disturbed(lambda: run_open_loop(bench.target, requests, due_s))
-    return max(0.0, float(np.median(spaced.done_s - spaced.sent_s)) - latency_s)
+def after_idle_extra_s(target: Target, requests: Sequence[Request], hot_s: float) -> float:
+    """How much longer a request takes that comes IDLE_S after the answer to the one before, than `hot_s`; at least 0."""
+    spaced = run_open_loop(target, requests, (hot_s + IDLE_S) * np.arange(1, IDLE_EXECUTIONS + 1))
+    return max(0.0, float(np.median(spaced.done_s - spaced.sent_s)) - hot_s)
 
 
 def merged_point(bench: Bench, batch: int, instances: int, client: ServicePoint) -> MeasuredPoint:

@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.payload import Sample
-from kserve_ext.bench.points import LEAST_ROUNDS, Bench, mean_compute_s, run_without_failures
+from kserve_ext.bench.points import LEAST_ROUNDS, Bench, after_idle_extra_s, mean_compute_s, run_without_failures
 from kserve_ext.bench.quiet import Quiet, foreign_cpu
 from kserve_ext.bench.service import Service
 from kserve_ext.bench.stage import measure_stage, stage_tasks
@@ -90,11 +92,15 @@ def profile_model(
         host={**host, "foreign_cores": f"{quiet.foreign_cores:.2f}"},
         versions=measured_by,
         measured_at=measured_at,
+        overhead_after_idle_extra_s=max(
+            0.0, journal["latency"][3] - sum(s.points[0].after_idle_extra_s for s in stages)
+        ),
     )
 
 
 def _latency(service: Service, samples: Sequence[Sample], protocol: Protocol, length_s: float) -> list[Any]:
-    """Quantiles of the latency of one request at a time through the whole service, and what its stages took in it."""
+    """Latency of one request at a time through the whole service: its quantiles, what its stages took in it, and how
+    much longer it is after a pause."""
     target = service.target(service.model, protocol)
     requests = [encode(sample, target) for sample in samples]
     warm = run_without_failures(target, requests, 1, length_s / 4)
@@ -103,12 +109,13 @@ def _latency(service: Service, samples: Sequence[Sample], protocol: Protocol, le
     result = run_without_failures(target, requests, 1, length_s)
     spent = [service.control.statistics(name) - then for name, then in zip(service.stages, before, strict=True)]
     latency_s = quantiles_of(result.done_s - result.sent_s)
-    return [latency_s.probabilities, latency_s.values, sum(mean_compute_s(each, 1) for each in spent)]
+    extra_s = after_idle_extra_s(target, requests, float(np.median(result.done_s - result.sent_s)))
+    return [latency_s.probabilities, latency_s.values, sum(mean_compute_s(each, 1) for each in spent), extra_s]
 
 
 def _overhead(latency: Sequence[Any], stages: Sequence[StageProfile]) -> Quantiles:
     """The time of a request outside the instances. Stages that ran slower or faster meanwhile are allowed for."""
-    probabilities, values, compute_s = latency
+    probabilities, values, compute_s, _ = latency
     alone = [stage.points[0] for stage in stages]
     return overhead(
         Quantiles(probabilities=tuple(probabilities), values=tuple(values)),

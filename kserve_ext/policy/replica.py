@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.domain import Prediction, Profile, StagePlan
+from kserve_ext.domain import IDLE_S, Prediction, Profile, StagePlan
 from kserve_ext.policy.request import Settings
 from kserve_ext.profile.fit import fit
 from kserve_ext.simulate.batcher import Seconds, Stage, simulate
@@ -25,6 +25,7 @@ class Replica:
     laws: tuple[ServiceLaw, ...]
     max_batches: tuple[int, ...]  # 0: cannot be batched
     overhead_levels_s: tuple[float, ...]
+    overhead_after_idle_extra_s: float = 0.0
 
     @property
     def instances(self) -> int:
@@ -50,6 +51,7 @@ def build_replica(profile: Profile) -> Replica:
         laws=tuple(_law(profile, index) for index in range(len(profile.stages))),
         max_batches=tuple(stage.max_batch for stage in profile.stages),
         overhead_levels_s=spread(profile.overhead_s.probabilities, profile.overhead_s.values),
+        overhead_after_idle_extra_s=profile.overhead_after_idle_extra_s,
     )
 
 
@@ -97,7 +99,15 @@ def latencies_s(
     )
     draws = np.random.default_rng((seed, 1 << 20)).integers(0, LEVELS, size=len(arrivals_s))
     overhead = np.asarray(replica.overhead_levels_s)[draws]
+    overhead = overhead + replica.overhead_after_idle_extra_s * _coldness(arrivals_s, trace.done_s)
     return trace.done_s - arrivals_s + overhead, trace.batch_sizes
+
+
+def _coldness(arrivals_s: Seconds, done_s: Seconds) -> Seconds:
+    """How cold the server is when each request comes: 0 while it works or has just worked, 1 after IDLE_S of nothing."""
+    answered_s = np.concatenate(([-np.inf], np.maximum.accumulate(done_s)[:-1]))
+    cold: Seconds = np.clip((arrivals_s - answered_s) / IDLE_S, 0.0, 1.0)
+    return cold
 
 
 def poisson_arrivals(count: int, seed: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kserve_ext.errors import InputError, Problem
 from kserve_ext.simulate.arrivals import Arrivals, Block, Times
 from kserve_ext.simulate.batch_pool import BatchPool, BatchService
 from kserve_ext.simulate.outcome import Book, Outcome
@@ -59,6 +60,16 @@ class Workload:
     cold_start: ColdStart
     initial_replicas: int = 1
     timeout_s: float = TIMEOUT_S
+
+    @property
+    def service_time(self) -> ServiceTime:
+        """The service time where replicas serve one request at a time. Raises InputError for those that batch."""
+        if isinstance(self.service, BatchService):
+            raise InputError(
+                Problem(field=self.name, what="replicas that batch", allowed="a service of one request at a time"),
+                remedy="this policy has no sizing for batches yet: compare the others",
+            )
+        return self.service
 
 
 @dataclass(slots=True)

@@ -46,8 +46,8 @@ def replay(
     The engine's queue does not know how long a request will take, so it drops those that have waited so long that one
     in a thousand would be late. Where replicas are short this attains less than a `walk`, which drops only the late.
     """
-    drawn = workload.service.draw_s(np.random.default_rng(0), _DRAWS)
-    longest_wait_s = workload.slo_s - workload.service.least_s
+    drawn = workload.service_time.draw_s(np.random.default_rng(0), _DRAWS)
+    longest_wait_s = workload.slo_s - workload.service_time.least_s
     patience_s = max(workload.slo_s - float(np.quantile(drawn, _LONG)), longest_wait_s / 2.0, 0.0) + _JUST_S
     impatient = dataclasses.replace(workload, initial_replicas=path[0], timeout_s=patience_s)
     scaler = OracleScaler(path=tuple(path), epoch_s=epoch_s, start_up_s=workload.cold_start.on_node_s)

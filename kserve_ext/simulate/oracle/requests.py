@@ -31,7 +31,7 @@ def epochs(workload: Workload, seed: int, epoch_s: int) -> Iterator[Epoch]:
     rng = np.random.default_rng((seed, _SERVICE_STREAM))
     duration_s = workload.arrivals.duration_s
     for span in _whole_epochs(workload.arrivals.blocks(seed), epoch_s, duration_s):
-        services_s = workload.service.draw_s(rng, len(span.times_s))
+        services_s = workload.service_time.draw_s(rng, len(span.times_s))
         starts = np.arange(span.start_s, span.end_s, epoch_s)
         edges = np.append(np.searchsorted(span.times_s, starts), len(span.times_s)).tolist()
         for start_s, first, last in zip(starts.tolist(), edges[:-1], edges[1:], strict=True):

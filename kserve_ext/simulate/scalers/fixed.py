@@ -46,7 +46,7 @@ def static_peak(
     and the search may go by halves. It starts at the staffing formula's count for the busiest minute: about five runs.
     Raises InfeasibleError when no count is enough.
     """
-    staffing = staffing_for(workload.service, workload.slo_s, attainment)
+    staffing = staffing_for(workload.service_time, workload.slo_s, attainment)
     counts = per_second(history, seed)
 
     def is_enough(replicas: int) -> bool:

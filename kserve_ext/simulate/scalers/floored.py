@@ -43,7 +43,8 @@ class FlooredScaler:
         if self.history:
             begin_s = -len(self.history) * self.history_step_s
             state = learn(state, begin_s, self.history, self.history_step_s, self.floor)
-        return FlooredState(reactive=self.reactive.start(replicas), floor=state, replicas=0)
+        state, decision = step(state, Observation(start_s=0.0, now_s=0.0, arrivals=(), ready=replicas), self.floor)
+        return FlooredState(reactive=self.reactive.start(replicas), floor=state, replicas=decision.replicas)
 
     def step(self, state: FlooredState, tick: Tick) -> tuple[FlooredState, int]:
         reactive, wanted = self.reactive.step(state.reactive, tick)
@@ -51,7 +52,9 @@ class FlooredScaler:
         room = self.late_above * tick.ready
         late = state.late + sum(second.arrivals for second in tick.seconds if second.concurrency > room)
         if len(arrivals) < self.floor_interval_s:
-            held = FlooredState(reactive=reactive, floor=state.floor, replicas=state.replicas, arrivals=arrivals, late=late)
+            held = FlooredState(
+                reactive=reactive, floor=state.floor, replicas=state.replicas, arrivals=arrivals, late=late
+            )
             return held, max(wanted, state.replicas)
         seen = Observation(
             start_s=tick.now_s - len(arrivals), now_s=tick.now_s, arrivals=arrivals, ready=tick.ready,

@@ -57,7 +57,7 @@ def _static_peak(context: Context) -> Scaler[Any]:
 
 
 def _keda_rps(context: Context) -> Scaler[Any]:
-    target_rps = _KEDA_UTILIZATION / context.workload.service.mean_s
+    target_rps = _KEDA_UTILIZATION / context.workload.service_time.mean_s
     return KedaScaler(target_rps=target_rps, bounds=context.bounds)
 
 
@@ -65,7 +65,7 @@ def _perfect_rate(context: Context) -> Scaler[Any]:
     workload = context.workload
     return perfect_rate(
         per_second(workload.arrivals, context.seed).tolist(),
-        staffing_for(workload.service, workload.slo_s, context.attainment),
+        staffing_for(workload.service_time, workload.slo_s, context.attainment),
         ahead_s=workload.cold_start.on_node_s + workload.cold_start.node_s,
         bounds=context.bounds,
     )

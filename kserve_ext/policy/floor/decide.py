@@ -21,6 +21,7 @@ from kserve_ext.policy.forecast import Forecast, forecast, observe
 from kserve_ext.policy.forecast import start as start_forecasts
 
 _GAIN = 1.0  # logits for as many late requests as come in a mean bin
+_MOST_RISE = 0.5  # of a bin, so that one outage does not decide the day
 _FORGET = 0.5 ** (1 / 360)
 _BUSY_DAY = 1440
 
@@ -69,7 +70,7 @@ def _judge(state: ScalerState, settings: FloorSettings) -> ScalerState:
     record, history = state.record, state.forecasts.history
     mean = max(1.0, float(np.mean(history.last(_BUSY_DAY)))) if history.bins else 1.0
     allowed = (1 - settings.attainment) * record.requests
-    logit = state.logit + _GAIN * (record.short - allowed) / mean
+    logit = state.logit + min(_GAIN * (record.short - allowed) / mean, _MOST_RISE)
     logit = min(max(logit, _logit(settings.least_level)), _logit(settings.most_level))
     need = settings.sizing.needed(record.requests / settings.bin_s * state.ripple.factor)
     judged = Record(
