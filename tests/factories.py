@@ -17,36 +17,43 @@ USUAL_SPREAD = Quantiles(probabilities=(0.01, 0.5, 0.9, 0.99), values=(0.9, 0.98
 
 def service_point(
     batch: int, mean_s: float, *, instances: int = 1, requests: int = 1, count: int = 100,
-    spread: Quantiles = USUAL_SPREAD,
+    spread: Quantiles = USUAL_SPREAD, after_idle_extra_s: float = 0.0,
 ) -> ServicePoint:  # fmt: skip
     quantiles = Quantiles(probabilities=spread.probabilities, values=tuple(value * mean_s for value in spread.values))
     return ServicePoint(
         batch=batch, instances=instances, requests=requests, count=count, mean_s=mean_s, quantiles_s=quantiles,
-        server_compute_s=0.9 * mean_s,
+        server_compute_s=0.9 * mean_s, after_idle_extra_s=after_idle_extra_s,
     )  # fmt: skip
 
 
 def stage_profile(
     model: str = "m", *, fixed_s: float = 0.004, row_s: float = 0.0005, batches: Sequence[int] = POWERS,
     instances: int = 1, slowing: float = 0.1, batchable: bool = True, spread: Quantiles = USUAL_SPREAD,
+    after_idle_extra_s: float = 0.0,
 ) -> StageProfile:  # fmt: skip
     points = tuple(
-        service_point(batch, (fixed_s + row_s * batch) * (1 + slowing * (k - 1)), instances=k, spread=spread)
+        service_point(
+            batch, (fixed_s + row_s * batch) * (1 + slowing * (k - 1)), instances=k, spread=spread,
+            after_idle_extra_s=after_idle_extra_s,
+        )
         for k in range(1, instances + 1)
         for batch in (batches if batchable else (1,))
-    )
+    )  # fmt: skip
     return StageProfile(
         model=model, max_batch=batches[-1] if batchable else 0, points=points,
         memory_loaded_bytes=50e6, memory_peak_bytes=80e6,
     )  # fmt: skip
 
 
-def profile(*stages: StageProfile, hardware: str = "cpu", load_s: float = 1.5, overhead_s: float = 0.0008) -> Profile:
+def profile(
+    *stages: StageProfile, hardware: str = "cpu", load_s: float = 1.5, overhead_s: float = 0.0008,
+    overhead_after_idle_extra_s: float = 0.0,
+) -> Profile:  # fmt: skip
     return Profile(
         model="m", hardware=hardware, model_digest="sha256:0", stages=stages or (stage_profile(),),
         overhead_s=Quantiles(probabilities=(0.5, 0.99), values=(overhead_s, 2 * overhead_s)), load_s=load_s,
         cpu_per_request_s=0.0006, memory_server_bytes=200e6, host={"cpu": "made up"}, versions={"triton": "2.51"},
-        measured_at="2026-01-01T00:00:00Z",
+        measured_at="2026-01-01T00:00:00Z", overhead_after_idle_extra_s=overhead_after_idle_extra_s,
     )  # fmt: skip
 
 
@@ -75,8 +82,9 @@ stages = st.builds(
     instances=st.integers(1, 2),
     slowing=st.floats(0.0, 1.2),
     batchable=st.booleans(),
+    after_idle_extra_s=st.sampled_from((0.0, 0.0005, 0.003)),
 )
 profiles = st.builds(
     profile, stages, hardware=st.sampled_from(("cpu", "gpu")), load_s=st.floats(0.1, 120.0),
-    overhead_s=st.floats(0.0001, 0.005),
+    overhead_s=st.floats(0.0001, 0.005), overhead_after_idle_extra_s=st.sampled_from((0.0, 0.0005, 0.002)),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kserve_ext.errors import InfeasibleError
 from kserve_ext.queueing.staffing import Staffing
-from kserve_ext.simulate.arrivals import Rates
+from kserve_ext.simulate.arrivals import Arrivals, Exact, Rates
 from kserve_ext.simulate.engine import ColdStart, Workload, simulate_fleet
 from kserve_ext.simulate.scalers import StaticScaler
 from kserve_ext.simulate.scalers.sizing import staffing_for
@@ -22,7 +22,8 @@ EVEN = Constant(time_s=0.1)
 
 
 def exponential(mean_s: float) -> NDArray[np.float64]:
-    return -mean_s * np.log1p(-(np.arange(20_000) + 0.5) / 20_000)
+    levels_s: NDArray[np.float64] = -mean_s * np.log1p(-(np.arange(20_000) + 0.5) / 20_000)
+    return levels_s
 
 
 def test_a_single_exponential_server_answers_as_the_textbook_says() -> None:
@@ -88,22 +89,40 @@ def test_the_formula_is_within_one_replica_of_the_simulator(
     service: ServiceTime, slo_s: float, rate_rps: float, attainment: float
 ) -> None:
     replicas = staffing_for(service, slo_s, attainment).replicas(rate_rps)
-    assert simulated(service, slo_s, rate_rps, replicas + 1) >= attainment
+    assert simulated(service, slo_s, poisson(rate_rps), replicas + 1) >= attainment
     if replicas - 2 > rate_rps * service.mean_s:
-        assert simulated(service, slo_s, rate_rps, replicas - 2) < attainment
+        assert simulated(service, slo_s, poisson(rate_rps), replicas - 2) < attainment
+
+
+@pytest.mark.parametrize("arrival_cv2", [0.25, 4.0])
+@pytest.mark.parametrize("rate_rps", [5.0, 20.0, 100.0])
+def test_it_is_within_one_replica_for_arrivals_more_even_and_more_bursty_than_poisson(
+    rate_rps: float, arrival_cv2: float
+) -> None:
+    levels_s = staffing_for(LOGNORMAL, 0.72, 0.99).service_s
+    replicas = Staffing(service_s=levels_s, slo_s=0.72, arrival_cv2=arrival_cv2).replicas(rate_rps)
+    gaps_s = np.random.default_rng(5).gamma(1 / arrival_cv2, arrival_cv2 / rate_rps, 50_000)
+    arrivals = Exact(times_s=tuple(np.cumsum(gaps_s).tolist()))
+    assert simulated(LOGNORMAL, 0.72, arrivals, replicas + 1) >= 0.99
+    if replicas - 2 > rate_rps * LOGNORMAL.mean_s:
+        assert simulated(LOGNORMAL, 0.72, arrivals, replicas - 2) < 0.99
 
 
 @pytest.mark.parametrize(("rate_rps", "replicas"), [(5.0, 2), (20.0, 5), (100.0, 18)])
 def test_at_the_size_it_finds_its_late_share_is_right_within_a_third(rate_rps: float, replicas: int) -> None:
     predicted = 1 - staffing_for(LOGNORMAL, 0.36, 0.98).attained(rate_rps, replicas)
-    assert predicted == pytest.approx(1 - simulated(LOGNORMAL, 0.36, rate_rps, replicas, requests=400_000), rel=1 / 3)
+    late = 1 - simulated(LOGNORMAL, 0.36, poisson(rate_rps, 400_000), replicas)
+    assert predicted == pytest.approx(late, rel=1 / 3)
 
 
-def simulated(service: ServiceTime, slo_s: float, rate_rps: float, replicas: int, requests: int = 50_000) -> float:
-    minutes = min(300, int(requests / rate_rps / 60))
+def poisson(rate_rps: float, requests: int = 50_000) -> Rates:
+    return Rates(rates_rps=(rate_rps,) * min(300, int(requests / rate_rps / 60)))
+
+
+def simulated(service: ServiceTime, slo_s: float, arrivals: Arrivals, replicas: int) -> float:
     workload = Workload(
-        name="steady", arrivals=Rates(rates_rps=(rate_rps,) * minutes), service=service, slo_s=slo_s,
-        cold_start=ColdStart(), initial_replicas=replicas,
+        name="steady", arrivals=arrivals, service=service, slo_s=slo_s, cold_start=ColdStart(),
+        initial_replicas=replicas,
     )  # fmt: skip
     (outcome,) = simulate_fleet([workload], [StaticScaler(replicas=replicas)], seed=3)
     return outcome.attainment

@@ -1,5 +1,6 @@
 """The clairvoyant oracle: how few replicas would have done, had all requests been known, and where the others go."""
 
+from kserve_ext.simulate.oracle.compiled import count_compiled
 from kserve_ext.simulate.oracle.follow import OracleScaler, replay
 from kserve_ext.simulate.oracle.ladder import Gap, Ladder, Rung, curve, ladder, regret
 from kserve_ext.simulate.oracle.lateness import count_reference
@@ -19,6 +20,7 @@ __all__ = [
     "Work",
     "achieve",
     "cheapest_request_s",
+    "count_compiled",
     "count_reference",
     "curve",
     "ladder",

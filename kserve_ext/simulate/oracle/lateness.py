@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from kserve_ext.simulate.arrivals import Times
 from kserve_ext.simulate.slots import replace_least
 
 Count = Callable[..., int]
@@ -40,3 +43,16 @@ def build_count(replace_least: Callable[[Any, int, float], None]) -> Count:
 
 
 count_reference = build_count(replace_least)
+
+
+def serve_all(count: Count, arrivals_s: Times, services_s: Times, free_s: Times, slo_s: float) -> tuple[int, Times]:
+    """Late requests among these with replicas that are free at `free_s`, ascending, and when each is free afterwards."""
+    requests, replicas = len(arrivals_s), len(free_s)
+    if not replicas:
+        return requests, free_s
+    if count is not count_reference:
+        heap = free_s.copy()
+        return count(arrivals_s, services_s, requests, heap, replicas, slo_s), heap
+    plain = free_s.tolist()
+    late = count(arrivals_s.tolist(), services_s.tolist(), requests, plain, replicas, slo_s)
+    return late, np.array(plain)

@@ -7,15 +7,13 @@ oracle's favour: each epoch starts with an empty queue, and arrivals in its last
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kserve_ext.errors import InputError, Problem
-from kserve_ext.simulate.arrivals import Times
 from kserve_ext.simulate.engine import Workload
-from kserve_ext.simulate.oracle.lateness import Count, count_reference
+from kserve_ext.simulate.oracle.lateness import Count, count_reference, serve_all
 from kserve_ext.simulate.oracle.requests import Epoch, epochs
 from kserve_ext.simulate.oracle.work import Work, WorkCount
 
@@ -79,19 +77,10 @@ def _row(epoch: Epoch, slo_s: float, pooled: bool, count: Count) -> list[int]:
     counted = int(np.searchsorted(epoch.arrivals_s, epoch.end_s - slo_s, side="right"))
     arrivals, services = epoch.arrivals_s[:counted], epoch.services_s[:counted]
     hopeless = 0 if pooled else int(np.count_nonzero((arrivals + services) - arrivals > slo_s))
-    plain = count is count_reference
-    given: tuple[Any, Any] = (arrivals.tolist(), services.tolist()) if plain else (arrivals, services)
     row = [counted]
     while row[-1] > hopeless:
         replicas = len(row)
-        if pooled:
-            given = (given[0], _faster(services, replicas, plain))
-        servers = 1 if pooled else replicas
-        free = [epoch.start_s] * servers
-        late = count(*given, counted, free if plain else np.array(free), servers, slo_s)
+        free = np.full(1 if pooled else replicas, epoch.start_s)
+        late, _ = serve_all(count, arrivals, services / replicas if pooled else services, free, slo_s)
         row.append(min(late, row[-1]))  # a replica may idle: one more is never worse
     return row
-
-
-def _faster(services_s: Times, factor: int, plain: bool) -> Any:
-    return (services_s / factor).tolist() if plain else services_s / factor

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.simulate.arrivals import Times
 from kserve_ext.simulate.engine import Workload
-from kserve_ext.simulate.oracle.lateness import Count, count_reference
-from kserve_ext.simulate.oracle.requests import Epoch, epochs
+from kserve_ext.simulate.oracle.lateness import Count, count_reference, serve_all
+from kserve_ext.simulate.oracle.requests import epochs
 from kserve_ext.simulate.oracle.solve import Oracle, solve
 from kserve_ext.simulate.oracle.table import LateTable
 
@@ -43,7 +41,7 @@ def walk(
         gone, kept = np.split(np.sort(free), [max(len(free) - replicas, 0)])
         free = np.append(kept, np.full(replicas - len(kept), epoch.start_s))
         paid_s += replicas * (epoch.end_s - epoch.start_s) + float(np.maximum(gone - epoch.start_s, 0.0).sum())
-        missed, free = _serve(epoch, free, workload.slo_s, count)
+        missed, free = serve_all(count, epoch.arrivals_s, epoch.services_s, free, workload.slo_s)
         late.append(missed)
         requests += len(epoch.arrivals_s)
     return Walk(
@@ -75,15 +73,3 @@ def achieve(
             early = path[: max(1, math.ceil(start_up_s / table.epoch_s))]
             early[::-1] = np.maximum.accumulate(early[::-1])  # what no start-up could bring in time is there at time 0
     return walked
-
-
-def _serve(epoch: Epoch, free: Times, slo_s: float, count: Count) -> tuple[int, Times]:
-    """Late requests of one epoch, and when the replicas are free after it."""
-    arrivals, services, requests = epoch.arrivals_s, epoch.services_s, len(epoch.arrivals_s)
-    if not len(free):
-        return requests, free
-    if count is not count_reference:
-        return count(arrivals, services, requests, free, len(free), slo_s), free
-    heap: list[Any] = free.tolist()
-    late = count(arrivals.tolist(), services.tolist(), requests, heap, len(heap), slo_s)
-    return late, np.array(heap)

@@ -149,7 +149,7 @@ def _changed(behavior: Behavior | None, history: History, now_s: float, current:
     if behavior is None or wanted == current:
         return history
     periods = [policy.period_s for rules in (behavior.up, behavior.down) for policy in rules.policies]
-    since_s = now_s - max(periods)
+    since_s = now_s - max(periods, default=0.0)
     added, removed = _since(history.added, since_s), _since(history.removed, since_s)
     if wanted > current:
         added = (*added, (now_s, wanted - current))

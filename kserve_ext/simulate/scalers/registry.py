@@ -28,9 +28,7 @@ class Context:
     """What a policy may know when it is set up."""
 
     workload: Workload
-    history: Arrivals | None = (
-        None  # earlier traffic; without it, policies that learn from it learn from the workload itself
-    )
+    history: Arrivals | None = None  # earlier traffic, to learn from; without it, the workload's own
     attainment: float = 0.99
     bounds: Bounds = DEFAULT_BOUNDS
     seed: int = 0  # the one its arrivals are drawn with

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kserve_ext.simulate.arrivals import Block
 from kserve_ext.simulate.engine import ColdStart, Workload
@@ -29,6 +30,26 @@ class Given:
         times_s = np.array(self.times_s)
         for start_s, end_s in zip((0, *self.ends_s[:-1]), self.ends_s, strict=True):
             yield Block(start_s, end_s, times_s[(times_s >= start_s) & (times_s < end_s)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """These service times, in this order, for traffic that comes in one block."""
+
+    times_s: tuple[float, ...]
+
+    @property
+    def mean_s(self) -> float:
+        return sum(self.times_s) / len(self.times_s)
+
+    @property
+    def least_s(self) -> float:
+        return min(self.times_s)
+
+    def draw_s(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+        del rng
+        assert count == len(self.times_s)
+        return np.array(self.times_s)
 
 
 def workload(

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulate.oracle.cases import table, workload
+from simulate.oracle.cases import Listed, table, workload
 
-from kserve_ext.errors import InputError
-from kserve_ext.simulate.oracle import late_table
+from kserve_ext.errors import InputError, MissingExtraError
+from kserve_ext.simulate.oracle import count_compiled, count_reference, late_table
 from kserve_ext.simulate.service_time import Constant, Lognormal
 
 times = st.lists(st.floats(0, 30, exclude_max=True), max_size=40)
@@ -99,10 +100,21 @@ def test_one_fast_replica_is_never_later_than_as_many_slow_ones(times_s: list[fl
         assert (pooled[:, min(column, pooled.shape[1] - 1)] <= apart[:, column]).all()
 
 
-def test_a_replica_may_idle_where_one_more_would_be_worse() -> None:
-    # With one replica the long request comes too late and is dropped; a second one takes it, and two short ones wait.
-    case, service = workload([0.0, 0.1, 0.2, 0.3], 10), Listed(times_s=(1.9, 1.9, 1.0, 0.9))
-    del case, service
+def test_a_replica_idles_where_one_more_would_be_worse() -> None:
+    # The second replica takes two long requests that one replica drops, and then four short ones come too late.
+    service = Listed(times_s=(1.0, 0.3, 1.9, 1.4, 0.3, 0.4, 1.0))
+    case = workload([0.0, 0.1, 0.3, 0.4, 0.4, 0.5, 1.0], 10, service=service, slo_s=2.001)
+    arrivals_s, services_s = case.arrivals.times_s, list(service.times_s)
+    apart = [count_reference(arrivals_s, services_s, 7, [0.0] * replicas, replicas, 2.001) for replicas in (1, 2)]
+    assert apart == [2, 3]
+    assert late_table(case, epoch_s=10).late[0, :3].tolist() == [7, 2, 2]
+
+
+def test_requests_without_hope_stay_late_in_epochs_that_need_fewer_replicas() -> None:
+    service = Listed(times_s=(3.0, 1.0, 1.0, 1.0))
+    late = late_table(workload([0.0, 10.0, 10.0, 10.0], 20, service=service), epoch_s=10)
+    assert late.late.tolist() == [[1, 1, 1], [3, 1, 0]]
+    assert late.hopeless == 1
 
 
 def test_pooled_replicas_share_every_request() -> None:
@@ -119,12 +131,17 @@ def test_pooled_replicas_share_every_request() -> None:
 @given(times, st.booleans(), st.integers(0, 99))
 def test_the_compiled_count_is_the_plain_one(times_s: list[float], pooled: bool, seed: int) -> None:
     pytest.importorskip("numba")
-    from kserve_ext.simulate.oracle.compiled import count_compiled
-
     case = workload(times_s, 30, service=Lognormal(loc_s=0.1, scale_s=0.8, shape=0.9))
     plain = late_table(case, seed=seed, epoch_s=10, pooled=pooled)
     fast = late_table(case, seed=seed, epoch_s=10, pooled=pooled, count=count_compiled())
     assert fast.late.tolist() == plain.late.tolist()
+
+
+def test_without_numba_the_compiled_count_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(MissingExtraError, match="numba") as raised:
+        count_compiled.__wrapped__()
+    assert "kserve-ext[fast]" in raised.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulate.oracle.cases import workload
 
-from kserve_ext.simulate.oracle import achieve, late_table, replay, solve, walk
+from kserve_ext.simulate.oracle import achieve, count_compiled, late_table, replay, solve, walk
 from kserve_ext.simulate.service_time import Lognormal
 
 times = st.lists(st.floats(0, 60, exclude_max=True), max_size=60)
@@ -32,9 +32,9 @@ def test_a_replica_that_is_taken_away_finishes_first_and_is_paid_until_then() ->
 
 
 def test_the_replica_that_is_free_first_goes_first() -> None:
-    # Free at 10.0, 10.5 and 10.9: two go, the second half a second late.
-    walked = walk(workload([9.0, 9.5, 9.9], 20), (3, 1), epoch_s=10)
-    assert walked.billed == pytest.approx((30 + 10 + 0.5) / 20)
+    # Free at 10.1, 10.3 and 10.2, in the order of the heap: the ones that finish at 10.1 and 10.2 go.
+    walked = walk(workload([8.0, 9.1, 9.2, 9.3], 20), (3, 1), epoch_s=10)
+    assert walked.billed == pytest.approx((30 + 10 + 0.1 + 0.2) / 20)
 
 
 def test_start_up_is_paid_for_each_replica_that_is_added() -> None:
@@ -85,8 +85,6 @@ def test_a_path_on_which_nothing_waits_too_long_does_the_same_in_the_engine(
 
 def test_the_compiled_walk_is_the_plain_one() -> None:
     pytest.importorskip("numba")
-    from kserve_ext.simulate.oracle.compiled import count_compiled
-
     rng = np.random.default_rng(5)
     case = workload(rng.uniform(0, 100, 400).tolist(), 100, service=Lognormal(loc_s=0.1, scale_s=0.5, shape=0.6))
     path = rng.integers(0, 6, 10).tolist()

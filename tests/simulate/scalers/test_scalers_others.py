@@ -14,6 +14,7 @@ from kserve_ext.simulate.scalers import (
     SCALER_NAMES,
     Bounds,
     Context,
+    CpuUtilization,
     HpaScaler,
     KedaScaler,
     PerfectRateScaler,
@@ -78,12 +79,12 @@ def test_an_slo_below_the_service_time_has_no_fixed_count() -> None:
 
 
 def test_a_history_whose_own_draws_miss_the_attainment_is_said_to_be_infeasible() -> None:
-    """30 requests, and the law alone is late for one in two hundred: with this seed the only miss is too many."""
+    """60 requests and a law that is late for one in 200: the one late draw of this seed is already too many."""
     slo_s, few = 0.28, Exact(times_s=tuple(float(at) for at in range(60)))
-    staffing_for(LOGNORMAL, slo_s, 0.98)
-    assert attained(60, few, slo_s) < 0.98
-    with pytest.raises(InfeasibleError, match="without any waiting"):
-        static_peak(workload(slo_s=slo_s), few, attainment=0.98, seed=4)
+    staffing_for(LOGNORMAL, slo_s, 0.99)
+    assert attained(60, few, slo_s) == 59 / 60
+    with pytest.raises(InfeasibleError, match="on this history"):
+        static_peak(workload(slo_s=slo_s), few, attainment=0.99, seed=4)
 
 
 # ------------------------------------------------------------------------------------------------------------ perfect rate
@@ -94,7 +95,7 @@ def test_it_scales_a_start_up_before_the_rate_rises_and_holds_until_it_has_falle
     low, high = STAFFING.replicas(10.0), STAFFING.replicas(100.0)
     told = story(scaler, low, cold_start_s=35).goes_on(600)
     told.expect(at=150, replicas=low).expect(at=160, replicas=high)  # 160 + 10 + 35 = 205 > 200
-    told.expect(at=300, replicas=high).expect(at=310, replicas=low)
+    told.expect(at=290, replicas=high).expect(at=310, replicas=low)
 
 
 def test_a_second_counts_with_the_busiest_seconds_around_it() -> None:
@@ -110,23 +111,25 @@ def test_it_stays_with_the_last_known_second_beyond_the_end(story: Callable[...,
     story(scaler, 1).goes_on(40).expect(at=10, replicas=3).expect(at=40, replicas=3)
 
 
+BURSTS_OF_40_S = Modulated(rates_rps=(20.0, 150.0), stays_s=(120.0, 40.0), duration_s=900)
+BURSTS_OF_5_S = Modulated(rates_rps=(20.0, 60.0), stays_s=(5.0, 5.0), duration_s=900)
+
+
 @pytest.mark.parametrize(
-    "arrivals",
-    [
-        SWINGING,
-        Modulated(rates_rps=(20.0, 150.0), stays_s=(120.0, 40.0), duration_s=900),
-        Modulated(rates_rps=(20.0, 60.0), stays_s=(5.0, 5.0), duration_s=900),
-    ],
-    ids=["swinging", "bursts of 40 s", "bursts of 5 s"],
+    ("arrivals", "less"),
+    [(SWINGING, True), (BURSTS_OF_40_S, True), (BURSTS_OF_5_S, False)],
+    ids=["slow", "40 s", "5 s"],
 )
-def test_the_perfect_rate_keeps_the_slo_with_fewer_replicas_than_a_fixed_count(arrivals: Any) -> None:
+def test_the_perfect_rate_keeps_the_slo_and_saves_where_the_rate_moves_slower_than_a_start(
+    arrivals: Any, less: bool
+) -> None:
     context = Context(workload=workload(arrivals, replicas=30), seed=4)
     perfect, static = (
         simulate_fleet([context.workload], [scaler_named(name, context)], seed=4)[0]
         for name in ("perfect-rate", "static-peak")
     )
     assert perfect.attainment >= 0.99
-    assert perfect.billed < static.billed
+    assert (perfect.billed < static.billed) is less
 
 
 # --------------------------------------------------------------------------------------------------------------- by name
@@ -146,7 +149,7 @@ def test_names_carry_their_numbers() -> None:
     context = Context(workload=workload())
     hpa, keda = scaler_named("hpa-cpu-60", context), scaler_named("keda-rps", context)
     assert isinstance(hpa, HpaScaler)
-    assert hpa.metric.target_percent == 60
+    assert hpa.metric == CpuUtilization(target_percent=60)
     assert isinstance(keda, KedaScaler)
     assert keda.target_rps == pytest.approx(0.7 / LOGNORMAL.mean_s)
 
@@ -154,6 +157,8 @@ def test_names_carry_their_numbers() -> None:
 def test_the_static_peak_learns_from_the_history_and_not_from_what_comes() -> None:
     context = Context(workload=workload(), history=Rates(rates_rps=(10.0,) * 3))
     learned, knowing = scaler_named("static-peak", context), scaler_named("static-peak", Context(workload=workload()))
+    assert isinstance(learned, StaticScaler)
+    assert isinstance(knowing, StaticScaler)
     assert learned.replicas < knowing.replicas
 
 
