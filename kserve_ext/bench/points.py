@@ -36,6 +36,7 @@ from kserve_ext.triton.server import TritonServer
 LEAST_EXECUTIONS = 30  # of a point, over all instances
 WARMUP_EXECUTIONS = 5
 IDLE_EXECUTIONS = 25  # with a pause before each: a median is wanted
+LONG_S = 0.03  # of one execution
 LONGEST = 3  # times the time asked for, where executions are slow
 LEAST_ROUNDS = 6  # of one execution on each instance, however slow
 _FIRST_LOOK_S = 0.02
@@ -91,8 +92,14 @@ def client_point(bench: Bench, batch: int, instances: int) -> MeasuredPoint:
 
 
 def after_idle_extra_s(target: Target, requests: Sequence[Request], hot_s: float) -> float:
-    """How much longer a request takes that comes IDLE_S after the answer to the one before, than `hot_s`; at least 0."""
-    spaced = run_open_loop(target, requests, (hot_s + IDLE_S) * np.arange(1, IDLE_EXECUTIONS + 1))
+    """How much longer a request takes that comes IDLE_S after the answer to the one before, than `hot_s`; at least 0.
+
+    Requests come far enough apart that none waits, however much longer they take. For slow ones it is not looked for:
+    some milliseconds of cold caches are little of LONG_S, and the look would take seconds.
+    """
+    if hot_s > LONG_S:
+        return 0.0
+    spaced = run_open_loop(target, requests, (2 * hot_s + IDLE_S) * np.arange(1, IDLE_EXECUTIONS + 1))
     return max(0.0, float(np.median(spaced.done_s - spaced.sent_s)) - hot_s)
 
 

@@ -65,7 +65,6 @@ class _Batcher:
 
     __slots__ = (
         "batch_sizes",
-        "busy",
         "current",
         "delay_s",
         "draws",

@@ -71,11 +71,12 @@ def brute_force_rps(measured: Profile, limit_s: float, settings: Settings) -> fl
     return best_rps
 
 
-@pytest.mark.parametrize("limit_s", [0.012, 0.02, 0.04])
+@pytest.mark.parametrize("limit_s", [0.009, 0.0095, 0.0105, 0.0135, 0.0145, 0.017, 0.018, 0.02, 0.03])
 def test_the_search_finds_what_trying_everything_finds(limit_s: float) -> None:
+    """It leaves out batches that cannot beat what it has; on the way from one limit to the other each size wins once."""
     settings = replace(SMALL, capacity_steps=4, queue_delays=(0.0,))
     found = search(build_replica(profile()), instances=1, limit_s=limit_s, settings=settings)
-    assert found[0].capacity_rps == pytest.approx(brute_force_rps(profile(), limit_s, settings), rel=0.07)
+    assert found[0].capacity_rps == pytest.approx(brute_force_rps(profile(), limit_s, settings))
 
 
 def test_no_choice_is_taken_nearer_to_saturation_than_nine_tenths() -> None:

@@ -9,7 +9,7 @@ from factories import SMALL, WITHOUT_SPREAD, profile, stage_profile
 
 from kserve_ext.domain import StagePlan
 from kserve_ext.policy import Settings
-from kserve_ext.policy.replica import build_replica, latencies_s, poisson_arrivals, predict
+from kserve_ext.policy.replica import build_replica, latencies_s, poisson_arrivals, predict, summarise
 
 ONE_ROW = StagePlan(model="m", max_batch_size=1, max_queue_delay_s=0.0, instances=1, threads=1)
 
@@ -86,3 +86,22 @@ def test_the_law_of_a_stage_has_the_fitted_means() -> None:
     replica = build_replica(profile(stage_profile(instances=2, slowing=0.5)))
     assert replica.laws[0].mean_s(4, 1) == pytest.approx(0.006)
     assert replica.laws[0].mean_s(4, 2) == pytest.approx(0.009)
+
+
+def test_the_first_twentieth_of_a_run_is_left_out_of_its_figures_since_the_replica_starts_empty() -> None:
+    arrivals_s = np.arange(100) * 0.1
+    latency_s = np.where(np.arange(100) < 5, 9.0, 0.02)
+    seen = summarise(latency_s, ((7,) * 5 + (1,) * 95,), arrivals_s, 10.0)
+    assert (seen.p50_s, seen.p99_s, seen.mean_batch) == (0.02, 0.02, 1.0)
+    assert seen.mean_concurrency == pytest.approx(0.2)
+
+
+def test_a_request_that_finds_a_server_idle_for_10_ms_takes_the_extra_overhead_and_one_that_finds_it_at_work_does_not() -> (
+    None
+):
+    measured = profile(stage_profile(spread=WITHOUT_SPREAD), overhead_after_idle_extra_s=0.003)
+    cold, warm = build_replica(measured), build_replica(replace(measured, overhead_after_idle_extra_s=0.0))
+    arrivals_s = np.array([0.0, 0.001, 0.100, 0.1045 + 0.005])  # the last: 5 ms after the answer to the third
+    latency_cold_s, _ = latencies_s(cold, [ONE_ROW], arrivals_s, seed=1)
+    latency_warm_s, _ = latencies_s(warm, [ONE_ROW], arrivals_s, seed=1)
+    assert latency_cold_s - latency_warm_s == pytest.approx([0.003, 0.0, 0.003, 0.0015])

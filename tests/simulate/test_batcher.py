@@ -13,10 +13,16 @@ from kserve_ext.simulate.law import LEVELS, ServiceLaw
 MS = 1e-3
 
 
-def stage(*, delay_ms: float | None = 0.0, max_batch: int = 8, instances: int = 1, fixed_ms: float = 10.0) -> Stage:
-    times = tuple(((fixed_ms + 2 * batch) * MS,) * LEVELS for batch in range(1, 9))
+def stage(
+    *, delay_ms: float | None = 0.0, max_batch: int = 8, instances: int = 1, fixed_ms: float = 10.0,
+    after_idle_extra_ms: float = 0.0,
+) -> Stage:  # fmt: skip
+    sizes = tuple(range(1, 9))
+    times = tuple(((fixed_ms + 2 * batch) * MS,) * LEVELS for batch in sizes)
     return Stage(
-        law=ServiceLaw(batches=tuple(range(1, 9)), values_s=(times,) * instances),
+        law=ServiceLaw(
+            batches=sizes, values_s=(times,) * instances, after_idle_extra_s=(after_idle_extra_ms * MS,) * len(sizes)
+        ),
         max_batch_size=max_batch,
         max_queue_delay_s=None if delay_ms is None else delay_ms * MS,
         instances=instances,
@@ -58,8 +64,8 @@ def test_a_batch_is_never_larger_than_the_maximum_and_the_rest_is_the_next_one()
     assert answered([0, 1, 2, 3, 4, 5], stage(max_batch=2)) == ([12, 26, 26, 40, 40, 52], [1, 2, 2, 1])
 
 
-def test_two_payloads_per_instance_are_formed_ahead_and_later_requests_wait_outside_of_them() -> None:
-    # while 0 runs, 1-2 and 3-4 are formed and 5 waits; a third payload is only formed when the first is taken
+def test_a_request_that_comes_when_two_payloads_are_formed_ahead_still_shares_a_batch_with_the_next_one() -> None:
+    # while 0 runs, 1-2 and 3-4 are formed and 5 waits; its payload is begun when 1-2 is taken, and 13 joins it
     assert answered([0, 1, 2, 3, 4, 5, 13], stage(max_batch=2)) == ([12, 26, 26, 40, 40, 54, 54], [1, 2, 2, 2])
 
 
@@ -81,6 +87,22 @@ def test_a_request_held_back_longer_than_its_delay_by_a_busy_instance_leaves_whe
 
 def test_two_instances_serve_two_requests_side_by_side() -> None:
     assert answered([0, 1, 2], stage(instances=2)) == ([12, 13, 24], [1, 1, 1])
+
+
+def test_an_instance_is_slower_after_idling_in_proportion_and_at_most_by_what_was_measured_after_10_ms() -> None:
+    # the first is answered at 12 + 4; after 5 ms of nothing half of the extra is due, after 10 ms and more all of it
+    arrivals_ms = [0, 16 + 5, 21 + 14 + 10, 45 + 16 + 1000]
+    assert answered(arrivals_ms, stage(after_idle_extra_ms=4)) == ([16, 35, 61, 1077], [1, 1, 1, 1])
+
+
+def test_an_instance_that_goes_on_without_a_pause_is_not_slower() -> None:
+    assert answered([0, 1, 2], stage(after_idle_extra_ms=4)) == ([16, 30, 30], [1, 2])
+
+
+def test_of_two_idle_instances_the_one_that_has_been_idle_longest_takes_the_request() -> None:
+    # at 0 and 2 both start cold; at 20 the one free since 16 is taken, 4 ms cold; at 21 the one free since 18
+    done_ms, _ = answered([0, 2, 20, 21], stage(after_idle_extra_ms=4, instances=2))
+    assert done_ms == pytest.approx([16, 18, 20 + 12 + 4 * 0.4, 21 + 12 + 4 * 0.3])
 
 
 def test_without_dynamic_batching_every_request_runs_alone_in_order() -> None:

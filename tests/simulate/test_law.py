@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,13 @@ def test_what_was_not_measured_is_never_extrapolated(batch: int, busy: int) -> N
     curve = law((0.010, 0.016, 0.040), (0.015, 0.020, 0.050))
     with pytest.raises(ValueError, match="was not measured: batches go to 8, instances to 2"):
         curve.levels_s(batch, busy)
+
+
+def test_the_extra_after_idling_lies_on_the_line_between_two_measured_batch_sizes() -> None:
+    warm = law((0.010, 0.016, 0.040))
+    cold = replace(warm, after_idle_extra_s=(0.001, 0.004, 0.002))
+    assert [cold.idle_extra_s(batch) for batch in (1, 2, 4, 6, 8)] == pytest.approx([0.001, 0.002, 0.004, 0.003, 0.002])
+    assert warm.idle_extra_s(4) == 0
 
 
 def test_a_constant_law_has_no_spread() -> None:

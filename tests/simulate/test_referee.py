@@ -73,7 +73,7 @@ def test_without_a_delay_every_answer_comes_at_the_same_moment(seed: int) -> Non
 
 
 @pytest.mark.parametrize("instance_first", [False, True], ids=["batcher first", "instance first"])
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(110))
 def test_with_a_delay_and_the_race_decided_every_answer_comes_at_the_same_moment(
     seed: int, instance_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
