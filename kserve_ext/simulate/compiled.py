@@ -16,10 +16,10 @@ def serve_compiled() -> Serve:
         from numba import njit
     except ImportError as error:
         raise MissingExtraError("numba", "fast") from error
-    return cast(Serve, njit(build_serve(njit(_replace_least))))
+    return cast(Serve, njit(build_serve(njit(replace_least))))
 
 
-def _replace_least(heap: Any, size: int, value: float) -> None:
+def replace_least(heap: Any, size: int, value: float) -> None:
     """Replace the least of the heap's `size` values: sift the hole down, then put the value in."""
     hole = 0
     while True:

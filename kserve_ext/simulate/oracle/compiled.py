@@ -6,7 +6,7 @@ import functools
 from typing import Any, cast
 
 from kserve_ext.errors import MissingExtraError
-from kserve_ext.simulate.compiled import _replace_least
+from kserve_ext.simulate.compiled import replace_least
 from kserve_ext.simulate.oracle.lateness import Count, build_count
 
 
@@ -17,5 +17,5 @@ def count_compiled() -> Count:
         from numba import njit
     except ImportError as error:
         raise MissingExtraError("numba", "fast") from error
-    compiled: Any = njit(build_count(njit(_replace_least)))
+    compiled: Any = njit(build_count(njit(replace_least)))
     return cast(Count, compiled)
