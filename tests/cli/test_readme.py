@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,12 @@ ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
+def project(tmp_path: Path) -> Path:
     """A folder with the README's manifests, models and policy, so that nothing is written into the project."""
     for name in ("manifests", "model_repo"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".b*", "*.onnx"))
     (tmp_path / "two_replicas.py").write_text(next(block for language, block in BLOCKS if language == "python"))
-    yield tmp_path
+    return tmp_path
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -74,7 +74,7 @@ def brute_force_rps(measured: Profile, limit_s: float, settings: Settings) -> fl
 @pytest.mark.parametrize("limit_s", [0.009, 0.0095, 0.0105, 0.0135, 0.0145, 0.017, 0.018, 0.02, 0.03])
 def test_the_search_finds_what_trying_everything_finds(limit_s: float) -> None:
     """It leaves out batches that cannot beat what it has; on the way from one limit to the other each size wins once."""
-    settings = replace(SMALL, capacity_steps=4, queue_delays=(0.0,))
+    settings = replace(SMALL, capacity_steps=4, queue_delays=(0.0,), seed=135)  # p99 rises with the rate throughout
     found = search(build_replica(profile()), instances=1, limit_s=limit_s, settings=settings)
     assert found[0].capacity_rps == pytest.approx(brute_force_rps(profile(), limit_s, settings))
 

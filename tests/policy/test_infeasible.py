@@ -85,6 +85,18 @@ def test_a_replica_that_carries_less_than_one_request_a_second_is_offered_a_rate
     assert plan(request(fitting, slow)).replicas_at_high_rate == 1
 
 
+def test_a_longer_slo_is_looked_for_with_the_instances_that_carry_most() -> None:
+    """One instance takes 1200 rps at most, so 2000 on one replica hold only with two."""
+    two = profile(stage_profile(instances=2, slowing=0.0))
+    wanted = intent(slo_s=0.012, high_rps=2000, max_replicas=1)
+    with pytest.raises(InfeasibleError) as caught:
+        plan(request(wanted, two))
+    slo = re.search(r"slo-p99: (\S+)", caught.value.nearest)
+    assert slo is not None
+    longer = plan(request(replace(wanted, slo=Slo(p99_s=parse_duration_s(slo[1]))), two))
+    assert (longer.stages[0].instances, longer.replicas_at_high_rate) == (2, 1)
+
+
 def test_a_light_step_with_more_instances_than_the_slow_one_was_measured_with_is_no_obstacle() -> None:
     light = stage_profile("light", fixed_s=0.004, row_s=0.0004, instances=4, slowing=0.0)
     heavy = stage_profile("heavy", fixed_s=0.0045, row_s=0.0005, instances=1)

@@ -78,10 +78,11 @@ def test_merged_single_row_requests_are_preferred_to_a_client_batch_of_the_same_
 
 
 def test_points_may_come_in_any_order_and_keep_the_shape_of_their_own_batch_size() -> None:
-    points = (service_point(8, 0.030), service_point(1, 0.010), service_point(2, 0.011))
+    points = (service_point(8, 0.030), service_point(1, 0.010, after_idle_extra_s=0.001), service_point(2, 0.011))
     (curve,) = fit(stage_of(*points))
     assert curve.batches == (1, 2, 8)
     assert curve.shapes == tuple(points[index].quantiles_s for index in (1, 2, 0))
+    assert curve.after_idle_extra_s == (0.001, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

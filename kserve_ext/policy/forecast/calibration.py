@@ -63,14 +63,14 @@ def root(forecast: float) -> float:
     return float(np.sqrt(forecast + _POISSON_FLOOR))
 
 
-def quantiles(calibration: Calibration, forecast: float, spread_now: float) -> Values:
-    """Requests per bin at each of LEVELS: ascending, none below zero; NaN while too few errors are known."""
+def quantiles(calibration: Calibration, forecast: float, spread_now: float, limit: float) -> Values:
+    """Requests per bin at each of LEVELS: ascending, between zero and `limit`; NaN while too few errors are known."""
     count = len(calibration.scores)
     if count < LEAST_SCORES:
         return _UNKNOWN
     places = np.clip(np.ceil(calibration.levels * (count + 1)).astype(np.intp) - 1, 0, count - 1)
     ordered = np.partition(calibration.scores, np.unique(places))
-    return np.maximum.accumulate(np.maximum(forecast + spread_now * ordered[places], 0.0))
+    return np.maximum.accumulate(np.clip(forecast + spread_now * ordered[places], 0.0, limit))
 
 
 def learn(calibration: Calibration, actual: float, forecast: float, spread_then: float, shown: Values) -> Calibration:

@@ -29,7 +29,7 @@ from kserve_ext.policy.forecast.regression import NAMES, Model, fit, predict
 Values = NDArray[np.float64]
 
 _LEAST_BINS = 45  # to fit the first model
-_FORGET = 0.5 ** (1 / 240)  # of each model's error: half in four hours of minutes
+_FORGET = 0.5 ** (1 / 120)  # of each model's error: half in two hours of minutes
 _TRUST = 4.0  # a model weighs its error to the power -4: one that is 20 % worse counts half
 
 
@@ -177,16 +177,17 @@ def _work_through(state: ForecastState, begin: int, end: int) -> ForecastState:
             oldest, made = made[0], made[1:]
             errors = _judge(errors, oldest, actual)
             calibration = learn(calibration, actual, oldest.point, oldest.spread, oldest.quantiles)
-        made = (*made, _make(calibration, errors, each[row], float(level[row]), settings.last))
+        made = (*made, _make(calibration, errors, each[row], float(level[row]), state))
     return replace(state, calibration=calibration, errors=errors, made=made, age_bins=state.age_bins + end - begin)
 
 
-def _make(calibration: Calibration, errors: Values, each: Values, level: float, ahead: int) -> Made:
+def _make(calibration: Calibration, errors: Values, each: Values, level: float, state: ForecastState) -> Made:
+    assert state.model is not None
     weights = (1.0 / np.maximum(errors[: len(each)], 1e-6)) ** _TRUST
     weights = weights / weights.sum()
     point = float(weights @ each)
-    width = spread(calibration, point, ahead)
-    found = quantiles(calibration, point, width)
+    width = spread(calibration, point, state.settings.last)
+    found = quantiles(calibration, point, width, state.model.limit)
     return Made(level=level, each=each, weights=weights, point=point, spread=width, quantiles=found)
 
 
