@@ -7,15 +7,16 @@ loaded on the server meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from kserve_ext.bench.in_service import measure_ratios
 from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.points import Bench, MeasuredPoint, client_point, merged_point
 from kserve_ext.domain import StageProfile
-from kserve_ext.profile.points import FULL_SHARE, batch_sizes
+from kserve_ext.profile.points import FULL_SHARE, batch_sizes, corrected
 from kserve_ext.render.pbtxt import with_batching
 
 if TYPE_CHECKING:
@@ -85,7 +86,28 @@ def measure_stage(
                 number,
                 f"{task.label}: {point.full_share:.0%} of the batches were full, so the server's own times are taken",
             )
+    if config.max_batch_size > 1:
+        for instances in sorted({task.instances for task in tasks}):
+            _correct(bench, config, instances, points, journal)
     return _profile(bench.target.model, config.max_batch_size, tuple(points.values()))
+
+
+def _correct(
+    bench: Bench, config: ModelConfig, instances: int, points: dict[str, MeasuredPoint], journal: Journal
+) -> None:
+    """Bring the points of one instance count to what executions take in service."""
+    of_count = {key: each for key, each in points.items() if each.point.instances == instances}
+    single = [each.point for each in of_count.values() if each.point.requests == each.point.batch]
+    key = f"{bench.target.model}/{instances}/in service"
+    if key not in journal:
+        bench.control.load(
+            bench.target.model,
+            with_batching(config, max_batch_size=config.max_batch_size, max_queue_delay_s=0.0, instances=instances),
+        )
+        journal.put(key, sorted(measure_ratios(bench, single).items()))
+    ratios = dict(journal[key])
+    for name, each in of_count.items():
+        points[name] = replace(each, point=corrected(each.point, ratios[each.point.batch]))
 
 
 def _config(config: ModelConfig, task: StageTask) -> ModelConfig:

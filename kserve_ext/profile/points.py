@@ -6,11 +6,12 @@ Numbers in, numbers out; the measuring is done elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.domain import Quantiles
+from kserve_ext.domain import Quantiles, ServicePoint
 from kserve_ext.profile.fit import isotonic
 
 PROBABILITIES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -18,6 +19,8 @@ ALWAYS_KNOWN = 0.9  # quantiles up to here are told however few the values
 LEAST_ABOVE = 2  # values above a higher quantile: one stall of the host in 50 executions is not the model's p99
 STALL = 3.0  # times the median: slower executions tell of the host, and are left out where a typical one is sought
 FULL_SHARE = 0.95  # of executions: fewer full batches, and the throughput is that of other batch sizes too
+NEAR = 1.5  # factor between batch sizes that tell of each other
+ENOUGH_EXECUTIONS = 10
 PARTS = 5  # of a run, each with its own rate: a stall of the host spoils one of them
 
 
@@ -107,3 +110,36 @@ def merged_mean_s(
     if share >= FULL_SHARE:
         return measured_s
     return compute_s + max(client_s - client_compute_s, 0.0)
+
+
+def in_service_ratios(
+    closed_loop_s: Mapping[int, float], in_service_s: Mapping[int, float], executions: Mapping[int, int]
+) -> dict[int, float]:
+    """For each batch size of `closed_loop_s`: time in service over that of the closed loop, 1 where nothing tells.
+
+    Sizes that formed in service lie between those measured: each is compared with the closed loop's times interpolated,
+    and a size takes the mean of its neighbours within NEAR, weighted by how often they ran. Sizes beyond those that
+    formed take the nearest one's.
+    """
+    sizes, times_s = list(closed_loop_s), list(closed_loop_s.values())
+    told: dict[int, float] = {}
+    for size in sizes:
+        near = [n for n in in_service_s if size / NEAR <= n <= size * NEAR and n <= sizes[-1]]
+        weight = sum(executions[n] for n in near)
+        if weight >= ENOUGH_EXECUTIONS:
+            ratios = (executions[n] * in_service_s[n] / float(np.interp(n, sizes, times_s)) for n in near)
+            told[size] = sum(ratios) / weight
+    if not told:
+        return dict.fromkeys(sizes, 1.0)
+    return {size: float(np.interp(size, list(told), list(told.values()))) for size in sizes}
+
+
+def corrected(point: ServicePoint, ratio: float) -> ServicePoint:
+    """The point with the server's own time of an execution `ratio` times as long, the rest of it as it was."""
+    mean_s = max(point.mean_s + (ratio - 1.0) * point.server_compute_s, 0.0)
+    return replace(
+        point,
+        mean_s=mean_s,
+        quantiles_s=scaled(point.quantiles_s, mean_s / point.mean_s),
+        server_compute_s=ratio * point.server_compute_s,
+    )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_ext.domain import Quantiles
+from kserve_ext.domain import Quantiles, ServicePoint
 from kserve_ext.profile import points
 
 
@@ -132,3 +132,25 @@ def test_overhead_is_ascending_and_never_below_zero(values: list[float], drift_s
     found = points.overhead(latency, [_SPREAD], drift_s)
     assert list(found.values) == sorted(found.values)
     assert min(found.values) >= 0
+
+
+def test_sizes_that_formed_in_service_correct_the_measured_sizes_near_them() -> None:
+    closed_loop = {1: 0.010, 2: 0.012, 4: 0.016, 8: 0.024}
+    in_service = {1: 0.011, 3: 0.0154, 4: 0.0176}
+    ratios = points.in_service_ratios(closed_loop, in_service, {1: 50, 3: 30, 4: 30})
+    assert ratios == pytest.approx({1: 1.1, 2: 1.1, 4: 1.1, 8: 1.1})
+
+
+def test_a_size_that_seldom_formed_tells_nothing() -> None:
+    assert points.in_service_ratios({1: 0.010, 2: 0.012}, {1: 0.030}, {1: 3}) == {1: 1.0, 2: 1.0}
+
+
+def test_a_corrected_point_keeps_what_the_server_does_not_count() -> None:
+    point = ServicePoint(
+        batch=4, instances=1, requests=4, count=9, mean_s=0.012, server_compute_s=0.010,
+        quantiles_s=Quantiles(probabilities=(0.5, 0.9), values=(0.012, 0.018)),
+    )  # fmt: skip
+    slower = points.corrected(point, 1.2)
+    assert slower.server_compute_s == pytest.approx(0.012)
+    assert slower.mean_s == pytest.approx(0.014)
+    assert slower.quantiles_s.values == pytest.approx((0.014, 0.021))

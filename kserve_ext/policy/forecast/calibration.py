@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-LEVELS = (0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
 _LEVELS = np.array(LEVELS)
 _UNKNOWN = np.full(len(LEVELS), np.nan)
 _POISSON_FLOOR = 4.0  # requests: below it the root is no measure of spread
 _GAIN = 0.005  # of the level, for each miss or hit: a miss at 0.99 raises it to 0.995, a hundred hits bring it back
 _EARLY = 4.0  # errors known times gain, while they are few: faster until there are 800
-_LOWEST = np.maximum(_LEVELS - 2 * (1 - _LEVELS), _LEVELS - 0.25)  # idle hours, all hits, must not wear it out
+_LOWEST = np.maximum(_LEVELS - np.minimum(2 * (1 - _LEVELS), 0.25), 0.01)  # idle hours, all hits, must not wear it out
 _HIGHEST = _LEVELS + 0.95 * (1 - _LEVELS)
 _FAST, _SLOW = 0.5 ** (1 / 15), 0.5 ** (1 / 120)  # half-lives in bins
 _CALM = 0.3  # least spread, in roots

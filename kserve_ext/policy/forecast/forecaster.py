@@ -30,6 +30,7 @@ Values = NDArray[np.float64]
 
 _LEAST_BINS = 45  # to fit the first model
 _FORGET = 0.5 ** (1 / 120)  # of each model's error: half in two hours of minutes
+GROWTH = 1.25  # no forecast is further above the most ever seen: what has not been seen cannot be learned
 _TRUST = 4.0  # a model weighs its error to the power -4: one that is 20 % worse counts half
 
 
@@ -98,6 +99,7 @@ class ForecastState:
     calibration: Calibration
     model: Model | None = None
     age_bins: int = 0  # of the model
+    most: float = 0.0  # requests in one bin, so far
     errors: Values  # discounted, by model
     made: tuple[Made, ...] = ()  # oldest first, at most `last`
 
@@ -131,7 +133,7 @@ def observe(state: ForecastState, start_s: float, counts: Sequence[int], step_s:
     bins, settings = history.bins, state.settings
     begin = max(bins - grown, bins - SCORE_DAYS * settings.shape.day, _LEAST_BINS + settings.last - 1)
     while begin < bins:
-        state = _refit(state, begin + 1) if _due(state) else replace(state, age_bins=state.age_bins)
+        state = _refit(state, begin + 1) if _due(state) else state
         end = min(bins, begin + settings.refit_bins - state.age_bins)
         state = _work_through(state, begin, end)
         begin = end
@@ -158,10 +160,12 @@ def _due(state: ForecastState) -> bool:
 
 def _refit(state: ForecastState, bins: int) -> ForecastState:
     """The state with a model of the first `bins` bins. A model that is new starts with the error of the shortest."""
-    model = fit(state.history.totals[: bins + 1], state.settings.shape, state.settings.learn_bins)
+    totals = state.history.totals[: bins + 1]
+    model = fit(totals, state.settings.shape, state.settings.learn_bins)
     errors = state.errors if len(state.errors) else np.full(1, 1.0)
     new = 1 + len(model.coefficients) - len(errors)
-    return replace(state, model=model, age_bins=0, errors=np.append(errors, np.full(max(0, new), errors[0])))
+    errors = np.append(errors, np.full(max(0, new), errors[0]))
+    return replace(state, model=model, age_bins=0, errors=errors, most=float(np.diff(totals).max()))
 
 
 def _work_through(state: ForecastState, begin: int, end: int) -> ForecastState:
@@ -169,7 +173,8 @@ def _work_through(state: ForecastState, begin: int, end: int) -> ForecastState:
     assert state.model is not None
     totals, settings = state.history.totals, state.settings
     at = np.arange(begin, end)
-    each, level = predict(state.model, totals, at), levels(totals, at)
+    limits = GROWTH * np.maximum.accumulate(np.maximum(np.diff(totals[begin : end + 1]), state.most))
+    each, level = np.minimum(predict(state.model, totals, at), limits[:, None]), levels(totals, at)
     calibration, errors, made = state.calibration, state.errors, state.made
     for row, newest in enumerate(range(begin, end)):
         if len(made) == settings.last:
@@ -177,17 +182,19 @@ def _work_through(state: ForecastState, begin: int, end: int) -> ForecastState:
             oldest, made = made[0], made[1:]
             errors = _judge(errors, oldest, actual)
             calibration = learn(calibration, actual, oldest.point, oldest.spread, oldest.quantiles)
-        made = (*made, _make(calibration, errors, each[row], float(level[row]), state))
-    return replace(state, calibration=calibration, errors=errors, made=made, age_bins=state.age_bins + end - begin)
+        made = (*made, _make(calibration, errors, each[row], float(level[row]), float(limits[row]), settings.last))
+    return replace(
+        state, calibration=calibration, errors=errors, made=made, age_bins=state.age_bins + end - begin,
+        most=float(limits[-1]) / GROWTH,
+    )  # fmt: skip
 
 
-def _make(calibration: Calibration, errors: Values, each: Values, level: float, state: ForecastState) -> Made:
-    assert state.model is not None
+def _make(calibration: Calibration, errors: Values, each: Values, level: float, limit: float, ahead: int) -> Made:
     weights = (1.0 / np.maximum(errors[: len(each)], 1e-6)) ** _TRUST
     weights = weights / weights.sum()
     point = float(weights @ each)
-    width = spread(calibration, point, state.settings.last)
-    found = quantiles(calibration, point, width, state.model.limit)
+    width = spread(calibration, point, ahead)
+    found = quantiles(calibration, point, width, limit)
     return Made(level=level, each=each, weights=weights, point=point, spread=width, quantiles=found)
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from kserve_ext.policy.forecast.features import Shape, Values, levels, rows, targets
 
 _SHRINK = 0.1  # of the mean diagonal, for one independent row
-_GROWTH = 1.25  # no forecast is further above the most ever seen: what has not been seen cannot be learned
 _PERSISTENT = 5  # column: mean of the last five bins
 NAMES = ("level", "recent", "daily", "weekly")
 DAYS_FOR_DAILY = 2
@@ -27,7 +26,6 @@ class Model:
 
     shape: Shape
     coefficients: tuple[Values, ...]
-    limit: float  # requests in one bin
 
     @property
     def columns(self) -> int:
@@ -49,8 +47,7 @@ def fit(totals: NDArray[np.int64], shape: Shape, learn_bins: int) -> Model:
     gram, moment = weighted.T @ x, weighted.T @ y
     shrink = _SHRINK * shape.last**1.5 / len(at)
     return Model(
-        shape=shape, limit=_GROWTH * float(np.diff(totals).max()),
-        coefficients=tuple(_solve(gram, moment, columns, shrink) for columns in shape.blocks[:count]),
+        shape=shape, coefficients=tuple(_solve(gram, moment, columns, shrink) for columns in shape.blocks[:count]),
     )  # fmt: skip
 
 
@@ -58,7 +55,7 @@ def predict(model: Model, totals: NDArray[np.int64], at: NDArray[np.intp]) -> Va
     """One row for each bin of `at`, one column for each forecast of the model; never below zero."""
     x = rows(totals, at, model.shape, model.columns)
     fitted = [x[:, : len(c)] @ c for c in model.coefficients]
-    return np.clip(np.column_stack([x[:, _PERSISTENT], *fitted]), 0.0, model.limit)
+    return np.maximum(np.column_stack([x[:, _PERSISTENT], *fitted]), 0.0)
 
 
 def _solve(gram: Values, moment: Values, columns: int, shrink: float) -> Values:
