@@ -126,12 +126,14 @@ def _cells(
 
 
 def _configurations(decided: Plan, replica: Replica) -> dict[str, tuple[StagePlan, ...]]:
-    """The plan, and another that users write: a quarter of the batch, the most instances, and a queue delay."""
+    """The plan, and another that users write: small batches and a queue delay.
+
+    Instances are as planned: on two cores a second one would share its core with the load generator.
+    """
     other = tuple(
         replace(
             stage,
             max_batch_size=max(2, min(8, stage.max_batch_size // 2)),
-            instances=law.instances,
             max_queue_delay_s=round(law.mean_s(1, 1) / 2, 6),
         )
         for stage, law in zip(decided.stages, replica.laws, strict=True)

@@ -1,9 +1,9 @@
 """The predictive floor: what was observed in, the fewest replicas to keep ready out, with the reason.
 
-The forecast's quantile of the busiest bin until a new replica could be ready → replicas by the sizing → held for the
-break-even time. It can only ask for replicas, never for fewer than anyone else wants. The quantile follows what was
-late: every late request beyond the allowance raises it, every one in time lets it sink, so a floor that is always too
-high shrinks by itself. Silent (0) until the forecaster has seen enough. Pure.
+The forecast's distribution of the busiest bin until a new replica could be ready → the replicas for which one more
+would cost more than the late requests it saves. The price of a late request follows what was late: each one beyond the
+allowance raises it, each one in time lets it sink, so a floor that is always too high shrinks by itself. It can only
+ask for replicas. Silent (0) until the forecaster has seen enough. Pure.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from kserve_ext.domain import Reason
+from kserve_ext.policy.floor.balance import replicas_worth
 from kserve_ext.policy.floor.ripple import swing
 from kserve_ext.policy.floor.types import Decision, FloorSettings, Observation, Record, ScalerState
 from kserve_ext.policy.forecast import Forecast, forecast, observe
 from kserve_ext.policy.forecast import start as start_forecasts
 
-_GAIN = 1.0  # logits for as many late requests as come in a mean bin
+_GAIN = 0.3  # of the price's logarithm, for as many late requests as come in a mean bin
 _MOST_RISE = 0.5  # of a bin, so that one outage does not decide the day
+_RANGE = 30.0  # the price stays within so many times the first one
+_AIM = 0.8  # of the allowance
 _FORGET = 0.5 ** (1 / 360)
 _BUSY_DAY = 1440
-
+HOLD=1.0
 
 def start(settings: FloorSettings) -> ScalerState:
     """A floor that has seen nothing."""
-    return ScalerState(forecasts=start_forecasts(settings.forecast), logit=_logit(settings.first_level))
+    return ScalerState(forecasts=start_forecasts(settings.forecast), price_s=settings.first_price_s)
 
 
 def learn(
@@ -55,9 +57,11 @@ def _see(state: ScalerState, seen: Observation, settings: FloorSettings) -> Scal
     if not seen.arrivals:
         return state
     requests = sum(seen.arrivals)
-    carried = settings.sizing.carried_rps(seen.ready) * len(seen.arrivals) * seen.step_s
-    late = max(0.0, requests - carried) if seen.late is None else seen.late
-    record = replace(state.record, requests=state.record.requests + requests, short=state.record.short + late)
+    late = seen.late
+    if late is None:
+        rate_rps = requests / (len(seen.arrivals) * seen.step_s)
+        late = requests * float(settings.sizing.late_share(np.array([rate_rps]))[min(seen.ready, settings.sizing.max_replicas), 0])
+    record = replace(state.record, requests=state.record.requests + requests, late=state.record.late + late)
     before = state.forecasts.history.last_s
     forecasts = observe(state.forecasts, seen.start_s, seen.arrivals, seen.step_s)
     ripple = swing(state.ripple, seen.arrivals, seen.step_s, settings.bin_s)
@@ -66,49 +70,34 @@ def _see(state: ScalerState, seen: Observation, settings: FloorSettings) -> Scal
 
 
 def _judge(state: ScalerState, settings: FloorSettings) -> ScalerState:
-    """Let the quantile follow what was late in the last bins."""
+    """Let the price follow what was late in the last bin."""
     record, history = state.record, state.forecasts.history
     mean = max(1.0, float(np.mean(history.last(_BUSY_DAY)))) if history.bins else 1.0
-    allowed = (1 - settings.attainment) * record.requests
-    logit = state.logit + min(_GAIN * (record.short - allowed) / mean, _MOST_RISE)
-    logit = min(max(logit, _logit(settings.least_level)), _logit(settings.most_level))
-    need = settings.sizing.needed(record.requests / settings.bin_s * state.ripple.factor)
+    change = _GAIN * (record.late - _AIM * settings.allowed_late * record.requests) / mean
+    price_s = state.price_s * math.exp(min(change, _MOST_RISE))
+    first = settings.first_price_s
+    need = settings.sizing.needed(record.requests / settings.bin_s, settings.allowed_late)
     judged = Record(
-        late_share=record.late_share, surplus=_FORGET * record.surplus + (1 - _FORGET) * (state.floor - need),
-        need=_FORGET * record.need + (1 - _FORGET) * need,
+        floor=_FORGET * record.floor + (1 - _FORGET) * state.floor, need=_FORGET * record.need + (1 - _FORGET) * need,
     )  # fmt: skip
-    return replace(state, logit=logit, record=judged)
+    return replace(state, price_s=min(max(price_s, first / _RANGE), first * _RANGE), record=judged)
 
 
 def _decide(state: ScalerState, found: Forecast, seen: Observation, settings: FloorSettings) -> ScalerState:
     """The floor for a new forecast: up at once, down only when no forecast of the hold time wants more."""
-    rate_rps = found.rate_rps(_level(state.logit)) * state.ripple.factor
-    wanted = settings.sizing.needed(rate_rps) if rate_rps * settings.bin_s >= 1.0 else 0
-    held = tuple(entry for entry in state.wanted if entry[0] > seen.now_s - settings.hold_s - settings.bin_s / 2)
+    wanted = replicas_worth(found, state.ripple, settings.sizing, state.price_s)
+    held = tuple(entry for entry in state.wanted if entry[0] > seen.now_s - HOLD*settings.hold_s - settings.bin_s / 2)
     held = (*held, (seen.now_s, wanted))
-    floor = max(replicas for _, replicas in held)
-    if settings.max_replicas is not None:
-        floor = min(floor, settings.max_replicas)
-    return replace(state, wanted=held, decided=found, floor=floor)
+    return replace(state, wanted=held, decided=found, floor=max(replicas for _, replicas in held))
 
 
 def _decision(state: ScalerState, found: Forecast, seen: Observation, settings: FloorSettings) -> Decision:
-    level = _level(state.logit)
-    reasons: tuple[Reason, ...] = ()
     return Decision(
-        replicas=state.floor, expires_s=seen.now_s + settings.ttl_s, level=level, forecast=found, reasons=reasons
+        replicas=state.floor, expires_s=seen.now_s + settings.ttl_s, level=0, forecast=found, reasons=()
     )  # fmt: skip
 
 
 def _silent(state: ScalerState, seen: Observation, settings: FloorSettings) -> Decision:
     return Decision(
-        replicas=0, expires_s=seen.now_s + settings.ttl_s, level=_level(state.logit), forecast=None, reasons=()
+        replicas=0, expires_s=seen.now_s + settings.ttl_s, level=0, forecast=None, reasons=()
     )  # fmt: skip
-
-
-def _logit(level: float) -> float:
-    return math.log(level / (1 - level))
-
-
-def _level(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 GRAIN_S = 5  # swings shorter than this are ridden out by the queue
 _FORGET = 0.5 ** (1 / 60)  # half in an hour of minutes
-_PEAK = 1.65  # root mean squares: 1 grain in 20 is above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +24,9 @@ class Ripple:
     seconds: float = 0.0  # in the grain under way
 
     @property
-    def factor(self) -> float:
-        """Peak rate over mean rate."""
-        return 1.0 + _PEAK * math.sqrt(max(0.0, self.excess / self.known)) if self.known > 0 else 1.0
+    def deviation(self) -> float:
+        """Standard deviation of the rate within a bin over its mean."""
+        return math.sqrt(max(0.0, self.excess / self.known)) if self.known > 0 else 0.0
 
 
 def swing(ripple: Ripple, counts: Sequence[int], step_s: float, bin_s: int) -> Ripple:

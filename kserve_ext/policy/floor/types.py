@@ -6,53 +6,14 @@ ScalerState out. All frozen; seconds and whole requests.
 
 from __future__ import annotations
 
-import bisect
 import math
 from dataclasses import dataclass, field
 
 from kserve_ext.domain import Reason
 from kserve_ext.errors import InputError, Problem
 from kserve_ext.policy.floor.ripple import Ripple
+from kserve_ext.policy.floor.sizing import Sizing
 from kserve_ext.policy.forecast import Forecast, ForecastSettings, ForecastState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizing:
-    """Replicas that hold the SLO at a steady rate: up to `rates_rps[i]`, `replicas[i]` of them; beyond the last, in proportion."""
-
-    rates_rps: tuple[float, ...]
-    replicas: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        ascending = all(a < b for a, b in zip(self.rates_rps, self.rates_rps[1:], strict=False))
-        growing = all(a <= b for a, b in zip(self.replicas, self.replicas[1:], strict=False))
-        whole = len(self.rates_rps) == len(self.replicas) > 0 and self.rates_rps[0] > 0 and self.replicas[0] >= 1
-        if not (whole and ascending and growing):
-            raise InputError(
-                Problem(what="not a sizing", field="sizing", found=f"{self.rates_rps} rps, {self.replicas} replicas",
-                        allowed="as many rates as replica counts, rates above zero and ascending, replicas not falling")
-            )  # fmt: skip
-
-    def needed(self, rate_rps: float) -> int:
-        """Fewest replicas for a rate; none without traffic."""
-        if rate_rps <= 0:
-            return 0
-        place = bisect.bisect_left(self.rates_rps, rate_rps)
-        if place < len(self.replicas):
-            return self.replicas[place]
-        return math.ceil(self.replicas[-1] * rate_rps / self.rates_rps[-1])
-
-    def carried_rps(self, replicas: int) -> float:
-        """Highest rate that so many replicas hold."""
-        place = bisect.bisect_right(self.replicas, replicas)
-        if place == len(self.replicas):
-            return self.rates_rps[-1] * replicas / self.replicas[-1]
-        return self.rates_rps[place - 1] if place else 0.0
-
-
-def linear_sizing(capacity_rps: float) -> Sizing:
-    """Each replica carries `capacity_rps`, as the plan's capacity says."""
-    return Sizing(rates_rps=(capacity_rps,), replicas=(1,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +24,7 @@ class FloorSettings:
     start_up_s: float  # from decision to ready
     attainment: float = 0.99  # share of requests to be in time
     bin_s: int = 60  # of the forecast
-    max_replicas: int | None = None
     ttl_s: float = 300.0  # a decision that is not renewed for so long is void
-    first_level: float = 0.95  # quantile to begin with; then it follows what was late
-    least_level: float = 0.5
-    most_level: float = 0.995
 
     def __post_init__(self) -> None:
         problems = [
@@ -75,15 +32,22 @@ class FloorSettings:
             for name, value, fine, allowed in (
                 ("start_up_s", self.start_up_s, self.start_up_s > 0, "above 0"),
                 ("attainment", self.attainment, 0 < self.attainment < 1, "between 0 and 1"),
-                ("max_replicas", self.max_replicas or 0, self.max_replicas is None or self.max_replicas >= 1, "at least 1"),
                 ("ttl_s", self.ttl_s, self.ttl_s > 0, "above 0"),
-                ("least_level", self.least_level, 0.5 <= self.least_level <= self.first_level, "0.5 to first_level"),
-                ("most_level", self.most_level, self.first_level <= self.most_level <= 0.999, "first_level to 0.999"),
             )
             if not fine
-        ]  # fmt: skip
+        ]
         if problems:
             raise InputError(*problems)
+
+    @property
+    def allowed_late(self) -> float:
+        """Share of requests that may be late."""
+        return 1.0 - self.attainment
+
+    @property
+    def first_price_s(self) -> float:
+        """Replica-seconds to pay against one late request, to begin with: what all requests per allowed late one cost."""
+        return 1.0 / (self.sizing.saturated_rps * self.allowed_late)
 
     @property
     def hold_s(self) -> float:
@@ -121,10 +85,9 @@ class Record:
 
     requests: float = 0.0  # since the last whole bin
     late: float = 0.0
-    short: float = 0.0  # late requests or, where they are not known, those beyond what the ready replicas carry
-    late_share: float = 0.0  # discounted over about a day of bins
-    surplus: float = 0.0  # replicas of the floor beyond what turned out to be needed, discounted mean
-    need: float = 0.0  # replicas that were needed, discounted mean
+    late_share: float = 0.0  # of the requests of about a day
+    floor: float = 0.0  # mean over some hours
+    need: float = 0.0  # mean of what turned out to be needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,7 +96,7 @@ class ScalerState:
 
     forecasts: ForecastState
     ripple: Ripple = Ripple()  # noqa: RUF009 - frozen
-    logit: float  # of the quantile in use
+    price_s: float  # replica-seconds worth paying to keep one request from being late
     record: Record = field(default_factory=Record)
     wanted: tuple[tuple[float, int], ...] = ()  # (time, replicas) of the forecasts still held, oldest first
     decided: Forecast | None = None
