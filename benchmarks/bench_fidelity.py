@@ -27,7 +27,7 @@ from kserve_ext.files import read_text
 from kserve_ext.hosting import Hosted, hosted
 from kserve_ext.intent.read import read_services
 from kserve_ext.measuring import measure_profile
-from kserve_ext.policy import PlanRequest, plan
+from kserve_ext.policy import PlanRequest, Settings, plan
 from kserve_ext.policy.replica import Replica, build_replica, latencies_s, summarise
 
 REPOSITORY = Path("model_repo")
@@ -39,7 +39,10 @@ _CAPACITY_S = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One model, configuration and load: what was predicted and what was measured."""
+    """One model, configuration and load: what was predicted and what was measured.
+
+    A load is predicted to hold when the plan would say so: with the simulated p99 within the SLO less the margin.
+    """
 
     model: str
     configuration: str
@@ -56,7 +59,8 @@ class Cell:
     @property
     def missed(self) -> bool:
         """Predicted to hold the SLO, measured to miss it by more than is tolerated."""
-        return self.predicted.p99_s <= self.slo_p99_s and self.measured.p99_s > TOLERATED * self.slo_p99_s
+        promised = self.predicted.p99_s <= self.slo_p99_s * (1 - Settings().margin)
+        return promised and self.measured.p99_s > TOLERATED * self.slo_p99_s
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ _RANGE = 30.0  # the price stays within so many times the first one
 _AIM = 0.8  # of the allowance
 _FORGET = 0.5 ** (1 / 360)
 _BUSY_DAY = 1440
-HOLD=1.0
+HOLD = 1.0
+
 
 def start(settings: FloorSettings) -> ScalerState:
     """A floor that has seen nothing."""
@@ -60,7 +61,8 @@ def _see(state: ScalerState, seen: Observation, settings: FloorSettings) -> Scal
     late = seen.late
     if late is None:
         rate_rps = requests / (len(seen.arrivals) * seen.step_s)
-        late = requests * float(settings.sizing.late_share(np.array([rate_rps]))[min(seen.ready, settings.sizing.max_replicas), 0])
+        shares = settings.sizing.late_share(np.array([rate_rps]))
+        late = requests * float(shares[min(seen.ready, settings.sizing.max_replicas), 0])
     record = replace(state.record, requests=state.record.requests + requests, late=state.record.late + late)
     before = state.forecasts.history.last_s
     forecasts = observe(state.forecasts, seen.start_s, seen.arrivals, seen.step_s)
@@ -86,7 +88,7 @@ def _judge(state: ScalerState, settings: FloorSettings) -> ScalerState:
 def _decide(state: ScalerState, found: Forecast, seen: Observation, settings: FloorSettings) -> ScalerState:
     """The floor for a new forecast: up at once, down only when no forecast of the hold time wants more."""
     wanted = replicas_worth(found, state.ripple, settings.sizing, state.price_s)
-    held = tuple(entry for entry in state.wanted if entry[0] > seen.now_s - HOLD*settings.hold_s - settings.bin_s / 2)
+    held = tuple(entry for entry in state.wanted if entry[0] > seen.now_s - HOLD * settings.hold_s - settings.bin_s / 2)
     held = (*held, (seen.now_s, wanted))
     return replace(state, wanted=held, decided=found, floor=max(replicas for _, replicas in held))
 

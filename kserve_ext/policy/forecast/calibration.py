@@ -24,6 +24,7 @@ _EARLY = 4.0  # errors known times gain, while they are few: faster until there 
 _LOWEST = np.maximum(_LEVELS - np.minimum(2 * (1 - _LEVELS), 0.25), 0.01)  # idle hours, all hits, must not wear it out
 _HIGHEST = _LEVELS + 0.95 * (1 - _LEVELS)
 _FAST, _SLOW = 0.5 ** (1 / 15), 0.5 ** (1 / 120)  # half-lives in bins
+_STIFF = 1.0
 _CALM = 0.3  # least spread, in roots
 _DAYS, _NEAR = 7, 3  # earlier days, bins either side
 SCORE_DAYS = 3  # of errors whose quantiles are taken
@@ -55,7 +56,7 @@ def spread(calibration: Calibration, forecast: float, ahead: int) -> float:
     if len(places):
         around = places[:, None] + np.arange(-_NEAR, _NEAR + 1)
         known.append(float(np.abs(calibration.errors[around]).mean()))
-    return root(forecast) * (_CALM + sum(known) / len(known))
+    return root(forecast) * float((_CALM + sum(known) / len(known)) ** _STIFF)
 
 
 def root(forecast: float) -> float:

@@ -102,7 +102,8 @@ def _weekly(totals: NDArray[np.int64], at: Indices, shape: Shape, instead: tuple
 
 
 def _bin(totals: NDArray[np.int64], at: Indices) -> Values:
-    return (totals[at + 1] - totals[at]).astype(np.float64)
+    counted: Values = (totals[at + 1] - totals[at]).astype(np.float64)
+    return counted
 
 
 def _mean(totals: NDArray[np.int64], at: Indices, width: int) -> Values:
@@ -132,7 +133,8 @@ def _ratio(totals: NDArray[np.int64], at: Indices, period: int, most: int, width
     """The level now over the level at the same time earlier, at most 3."""
     ends = at[:, None] + 1 - period * np.arange(1, most + 1)
     before = _windows(totals, ends - width, ends)
-    return np.minimum(_mean(totals, at, width) / np.maximum(before, 1.0), 3.0)
+    ratio: Values = np.minimum(_mean(totals, at, width) / np.maximum(before, 1.0), 3.0)
+    return ratio
 
 
 def _earlier_peak(totals: NDArray[np.int64], at: Indices, shape: Shape) -> Values:
