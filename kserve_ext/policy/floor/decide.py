@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kserve_ext.domain import Reason
 from kserve_ext.policy.floor.balance import replicas_worth
 from kserve_ext.policy.floor.ripple import swing
 from kserve_ext.policy.floor.types import Decision, FloorSettings, Observation, Record, ScalerState
@@ -94,12 +95,24 @@ def _decide(state: ScalerState, found: Forecast, seen: Observation, settings: Fl
 
 
 def _decision(state: ScalerState, found: Forecast, seen: Observation, settings: FloorSettings) -> Decision:
+    numbers = {
+        "expected_rps": found.expected / found.bin_s, "p99_rps": found.rate_rps(0.99), "price_s": state.price_s,
+        "held_s": HOLD * settings.hold_s,
+    }  # fmt: skip
+    text = (
+        f"about {numbers['expected_rps']:.4g} rps are expected in the busiest {found.bin_s} s until a replica started now is "
+        f"ready, at most {numbers['p99_rps']:.4g} with 99 %; one replica more would cost more than the late requests it saves"
+    )
+    reason = Reason(field="scaling.min_replicas", code="floor-forecast", text=text, numbers=numbers)
     return Decision(
-        replicas=state.floor, expires_s=seen.now_s + settings.ttl_s, level=0, forecast=found, reasons=()
+        replicas=state.floor, expires_s=seen.now_s + settings.ttl_s, forecast=found, reasons=(reason,)
     )  # fmt: skip
 
 
 def _silent(state: ScalerState, seen: Observation, settings: FloorSettings) -> Decision:
-    return Decision(
-        replicas=0, expires_s=seen.now_s + settings.ttl_s, level=0, forecast=None, reasons=()
-    )  # fmt: skip
+    known_s = state.forecasts.history.bins * settings.bin_s
+    needed_s = settings.forecast.needed_s
+    text = f"{known_s:.0f} s of traffic are known, {needed_s:.0f} s are needed before the first forecast: no floor"
+    numbers = {"known_s": float(known_s), "needed_s": needed_s}
+    reason = Reason(field="scaling.min_replicas", code="floor-silent", text=text, numbers=numbers)
+    return Decision(replicas=0, expires_s=seen.now_s + settings.ttl_s, forecast=None, reasons=(reason,))

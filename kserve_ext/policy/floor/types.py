@@ -109,6 +109,5 @@ class Decision:
 
     replicas: int  # 0: no floor
     expires_s: float
-    level: float  # quantile in use
     forecast: Forecast | None  # None: silent
     reasons: tuple[Reason, ...]
