@@ -105,7 +105,8 @@ def test_an_interrupted_measurement_goes_on_where_it_stopped(
     kept = (tmp_path / "points.jsonl").read_text()
     assert kept.count("\n") == 5  # what it is of, the latency, three points
     (stage,) = run("echo", max_batch=4, resume_dir=tmp_path).stages
-    assert [f'"mean_s": {point.mean_s!r}' in kept for point in stage.points] == [True, True, True, False, False]
+    # means are corrected at the end, so kept points are known by how many executions they had
+    assert all(f'"count": {point.count},' in kept for point in stage.points[:3])
     assert not (tmp_path / "points.jsonl").exists()
 
 
