@@ -13,7 +13,7 @@ from functools import partial
 from kserve_ext.bench.arrivals import poisson
 from kserve_ext.bench.codec import encode
 from kserve_ext.bench.loop import run_open_loop
-from kserve_ext.bench.points import Bench, mean_compute_s
+from kserve_ext.bench.points import MOST_OVER_HTTP, Bench, mean_compute_s
 from kserve_ext.domain import ServicePoint
 from kserve_ext.profile.points import in_service_ratios
 
@@ -34,7 +34,7 @@ def measure_ratios(bench: Bench, points: Sequence[ServicePoint]) -> Mapping[int,
     for load in LOADS:
         due_s = poisson(load * largest, SECONDS, _SEED)
         before = bench.control.statistics(bench.target.model)
-        bench.quiet.least_disturbed(partial(run_open_loop, bench.target, requests, due_s))
+        bench.quiet.least_disturbed(partial(run_open_loop, bench.target, requests, due_s, connections=MOST_OVER_HTTP))
         seen = bench.control.statistics(bench.target.model) - before
         for size, counted in seen.batches.items():
             executions[size] = executions.get(size, 0) + counted.executions

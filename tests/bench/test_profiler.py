@@ -124,7 +124,7 @@ def test_a_sample_of_several_rows_is_refused_before_anything_is_measured(run: Ru
 
 
 def test_more_in_flight_than_http_has_connections_for_goes_over_grpc(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(points, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(points, "MOST_OVER_HTTP", 3)
     (stage,) = run("echo", max_batch=2).stages
     assert [(p.batch, p.requests) for p in stage.points] == [(1, 1), (2, 1), (2, 2)]
 
