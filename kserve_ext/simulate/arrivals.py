@@ -6,7 +6,7 @@ The same seed gives the same times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Times = NDArray[np.float64]
-_BLOCK_S = 60  # of a rate that does not change
+_BLOCK_S = 60  # the least that a block spans, but for the last
 
 
 class Block(NamedTuple):
@@ -23,6 +23,11 @@ class Block(NamedTuple):
     start_s: int
     end_s: int
     times_s: Times
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many arrive in each of its seconds; one that rounding has put at the very end belongs to the last."""
+        edges = np.searchsorted(self.times_s, np.arange(self.start_s + 1, self.end_s))
+        return np.diff(edges, prepend=0, append=len(self.times_s))
 
 
 class Arrivals(Protocol):
@@ -46,7 +51,9 @@ class Counts:
         return len(self.counts) * self.step_s
 
     def blocks(self, seed: int) -> Iterator[Block]:
-        rng = np.random.default_rng((seed, 11))
+        return _joined(self._steps(np.random.default_rng((seed, 11))))
+
+    def _steps(self, rng: np.random.Generator) -> Iterator[Block]:
         for index, count in enumerate(self.counts):
             start_s = index * self.step_s
             yield Block(start_s, start_s + self.step_s, start_s + self.step_s * _ordered(rng, count))
@@ -64,7 +71,9 @@ class Rates:
         return len(self.rates_rps) * self.step_s
 
     def blocks(self, seed: int) -> Iterator[Block]:
-        rng = np.random.default_rng((seed, 12))
+        return _joined(self._steps(np.random.default_rng((seed, 12))))
+
+    def _steps(self, rng: np.random.Generator) -> Iterator[Block]:
         for index, rate_rps in enumerate(self.rates_rps):
             start_s = index * self.step_s
             count = int(rng.poisson(rate_rps * self.step_s))
@@ -85,19 +94,20 @@ class Modulated:
     def blocks(self, seed: int) -> Iterator[Block]:
         rng = np.random.default_rng((seed, 13))
         state, left_s = 0, float(rng.exponential(self.stays_s[0]))
-        for second in range(self.duration_s):
+        for start_s in range(0, self.duration_s, _BLOCK_S):
+            span_s = min(_BLOCK_S, self.duration_s - start_s)
             times: list[Times] = []
-            position = 0.0
-            while position < 1.0:
-                length = min(left_s, 1.0 - position)
-                count = int(rng.poisson(self.rates_rps[state] * length))
-                times.append(second + position + length * _ordered(rng, count))
-                position += length
-                left_s -= length
+            position_s = 0.0
+            while position_s < span_s:
+                length_s = min(left_s, span_s - position_s)
+                count = int(rng.poisson(self.rates_rps[state] * length_s))
+                times.append(start_s + position_s + length_s * _ordered(rng, count))
+                position_s += length_s
+                left_s -= length_s
                 if left_s <= 0.0:
                     state = _another(rng, state, len(self.rates_rps))
                     left_s = float(rng.exponential(self.stays_s[state]))
-            yield Block(second, second + 1, np.concatenate(times))
+            yield Block(start_s, start_s + span_s, np.concatenate(times))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +142,24 @@ def per_second(arrivals: Arrivals, seed: int) -> NDArray[np.int64]:
     """How many requests arrive in each second."""
     counts = np.zeros(arrivals.duration_s, dtype=np.int64)
     for block in arrivals.blocks(seed):
-        edges = np.searchsorted(block.times_s, np.arange(block.start_s, block.end_s + 1))
-        counts[block.start_s : block.end_s] = np.diff(edges)
+        counts[block.start_s : block.end_s] = block.counts()
     return counts
+
+
+def _joined(steps: Iterator[Block]) -> Iterator[Block]:
+    """Short steps joined until they span a minute: an array per second would cost more than what is in it."""
+    parts: list[Block] = []
+    for step in steps:
+        parts.append(step)
+        if step.end_s - parts[0].start_s >= _BLOCK_S:
+            yield _one(parts)
+            parts = []
+    if parts:
+        yield _one(parts)
+
+
+def _one(parts: Sequence[Block]) -> Block:
+    return Block(parts[0].start_s, parts[-1].end_s, np.concatenate([part.times_s for part in parts]))
 
 
 def _ordered(rng: np.random.Generator, count: int) -> Times:

@@ -51,6 +51,9 @@ class BatchPool:
         self._turn: deque[int] = deque()  # ready replicas, the one to be tried next first
         self._calendar: list[tuple[float, int]] = []  # when something happens next at a replica; may be out of date
         self._noted: dict[int, float] = {}  # the latest entry of each replica in the calendar
+        self._busy = 0  # instances of all replicas
+        self._busy_of: dict[int, int] = {}  # those of each replica
+        self._coming: deque[tuple[float, float]] = deque()  # arrivals loaded, each with its overhead
         self._queue: deque[int] = deque()
         self._arrived: dict[int, float] = {}
         self._overhead: dict[int, float] = {}
@@ -82,6 +85,8 @@ class BatchPool:
         """Take the replica with the fewest requests away; the time at which it has answered them."""
         replica = min(self._servers, key=lambda each: (self._servers[each].inside, -each))
         server = self._servers.pop(replica)
+        self._busy -= self._busy_of.pop(replica, 0)
+        self._noted.pop(replica, None)
         self._turn = deque(each for each in self._turn if each != replica)
         self._joining = [entry for entry in self._joining if entry[1] != replica]
         end_s = now_s
@@ -90,16 +95,23 @@ class BatchPool:
             self._answer(answered, end_s)
         return end_s
 
-    def advance(self, arrivals_s: Times, second: int) -> Advance:
-        """Let the requests that arrive in [second, second + 1) and those that wait be served."""
+    def load(self, arrivals_s: Times) -> None:
+        """The arrivals of the seconds to come, ascending: `advance` says how many of them have arrived."""
+        draws = self._rng.integers(0, LEVELS, size=len(arrivals_s)).tolist()
+        levels_s = self._service.overhead_levels_s
+        self._coming.extend(zip(arrivals_s.tolist(), (levels_s[draw] for draw in draws), strict=True))
+
+    def advance(self, new: int, second: int) -> Advance:
+        """Let those that wait and the next `new` requests, which arrive in [second, second + 1), be served."""
         self._waiting_area = self._busy_area = 0.0
         self._clock = float(second)
-        draws = self._rng.integers(0, LEVELS, size=len(arrivals_s)).tolist()
-        for moment, draw in zip(arrivals_s.tolist(), draws, strict=True):
+        for _ in range(new):
+            moment, overhead_s = self._coming.popleft()
             self._run_until(moment)
+            self._pass(moment)
             self._numbers += 1
             self._arrived[self._numbers] = moment
-            self._overhead[self._numbers] = self._service.overhead_levels_s[draw]
+            self._overhead[self._numbers] = overhead_s
             self._queue.append(self._numbers)
             self._dispatch(moment)
         self._run_until(second + 1.0)
@@ -149,6 +161,10 @@ class BatchPool:
             self._note(replica, server)
 
     def _note(self, replica: int, server: Server) -> None:
+        """Take down what has changed at a replica, so that nobody has to look at all of them."""
+        busy = server.busy_instances
+        self._busy += busy - self._busy_of.get(replica, 0)
+        self._busy_of[replica] = busy
         if server.next_s != self._noted.get(replica) and server.next_s != np.inf:
             self._noted[replica] = server.next_s
             heappush(self._calendar, (server.next_s, replica))
@@ -164,7 +180,6 @@ class BatchPool:
     def _pass(self, now: float) -> None:
         """Account for the time since the last event."""
         span = now - self._clock
-        busy = sum(server.busy_instances for server in self._servers.values())
-        self._busy_area += busy * span
-        self._waiting_area += len(self._arrived) * span - busy * span
+        self._busy_area += self._busy * span
+        self._waiting_area += len(self._arrived) * span - self._busy * span
         self._clock = now

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from kserve_ext.errors import InputError, Problem
-from kserve_ext.simulate.arrivals import Arrivals, Block, Times
+from kserve_ext.simulate.arrivals import Arrivals, Block
 from kserve_ext.simulate.batch_pool import BatchPool, BatchService
 from kserve_ext.simulate.outcome import Book, Outcome
 from kserve_ext.simulate.scaler import Scaler, Second, Tick
@@ -81,8 +79,8 @@ class _Running:
     pool: SlotPool | BatchPool
     book: Book
     blocks: Iterator[Block]
-    block: Block
-    edges: Any
+    block_end_s: int = 0  # how far arrivals are loaded into the pool
+    counts: list[int] = field(default_factory=list)  # of the seconds up to there, the next one last
     state: Any = None
     starting: list[float] = field(default_factory=list)  # when each will be ready, ascending
     pending: int = 0  # wanted, without a place yet
@@ -111,11 +109,10 @@ def _start(workload: Workload, scaler: Scaler[Any], seed: int, serve: Serve) -> 
     pool = _pool(workload, seed, serve)
     for _ in range(workload.initial_replicas):
         pool.add(0.0)
-    blocks = workload.arrivals.blocks(seed)
-    empty = Block(0, 0, np.empty(0))
+    book = Book(workload.slo_s, workload.arrivals.duration_s)
     return _Running(
-        workload=workload, scaler=scaler, pool=pool, book=Book(workload.slo_s, workload.arrivals.duration_s),
-        blocks=blocks, block=empty, edges=np.zeros(1, dtype=np.int64), state=scaler.start(workload.initial_replicas),
+        workload=workload, scaler=scaler, pool=pool, book=book, blocks=workload.arrivals.blocks(seed),
+        state=scaler.start(workload.initial_replicas),
     )  # fmt: skip
 
 
@@ -133,26 +130,25 @@ def _one_second(service: _Running, services: Sequence[_Running], fleet: Fleet, s
         ready_s = max(float(second), service.starting.pop(0))
         service.pool.add(ready_s)
         joined += second + 1 - ready_s
-    times = _times(service, second)
-    seen = service.pool.advance(times, second)
+    while second >= service.block_end_s:
+        _load(service)
+    arrived = service.counts.pop()
+    seen = service.pool.advance(arrived, second)
     service.book.latencies(second, seen.latencies_s, seen.dropped)
     service.book.replicas(second, ready_before + joined, paid)
-    service.seconds.append(
-        Second(t_s=second, arrivals=len(times), concurrency=seen.waiting + seen.busy, busy=seen.busy)
-    )
+    service.seconds.append(Second(t_s=second, arrivals=arrived, concurrency=seen.waiting + seen.busy, busy=seen.busy))
     if (second + 1) % service.scaler.interval_s == 0:
         _scale(service, services, fleet, second + 1)
     elif service.pending:
         _place(service, services, fleet, second + 1)
 
 
-def _times(service: _Running, second: int) -> Times:
-    while second >= service.block.end_s:
-        service.block = next(service.blocks)
-        spans = np.arange(service.block.start_s, service.block.end_s + 1)
-        service.edges = np.searchsorted(service.block.times_s, spans)
-    offset = second - service.block.start_s
-    return service.block.times_s[service.edges[offset] : service.edges[offset + 1]]
+def _load(service: _Running) -> None:
+    """Hand the next block of arrivals to the pool; a whole block, because many small arrays are slow."""
+    block = next(service.blocks)
+    service.pool.load(block.times_s)
+    service.counts = block.counts().tolist()[::-1]
+    service.block_end_s = block.end_s
 
 
 def _scale(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:

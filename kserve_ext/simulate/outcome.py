@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from kserve_ext.simulate.arrivals import Times
 
-_LEAST_S = 1e-5
-_STEP = math.log(1.005)  # bins of half a percent
-_BINS = 4096  # up to 7,400 s
+# A latency's bin is the top of its bits as a float: exponent and eight binary places, so at most 0.4 % wide.
+_SHIFT = 44
+_LEAST = int(np.float64(2.0**-17).view(np.int64) >> _SHIFT)  # 7.6 us
+_BINS = 30 * 2**8  # up to 2**13 s
 MINUTE_S = 60
 VIOLATED = 0.99  # a minute with fewer requests in time counts as violated
 
@@ -56,21 +57,21 @@ class Book:
         self._bins: NDArray[np.int64] = np.zeros(_BINS, dtype=np.int64)
         self._requests = np.zeros(minutes, dtype=np.int64)
         self._in_time = np.zeros(minutes, dtype=np.int64)
-        self._ready = np.zeros(minutes)
-        self._billed = np.zeros(minutes)
-        self._pending: list[Times] = []
+        self._ready = [0.0] * minutes
+        self._billed = [0.0] * minutes
+        self._minute = 0
+        self._pending: list[Times] = []  # of this minute
+        self._pending_drops = 0
         self.starts = 0
         self.dropped = 0
 
     def latencies(self, second: int, latencies_s: Times, dropped: int) -> None:
-        """Requests begun or dropped in one second."""
-        minute = second // MINUTE_S
-        self._requests[minute] += len(latencies_s) + dropped
-        self._in_time[minute] += np.count_nonzero(latencies_s <= self._slo_s)
-        self.dropped += dropped
-        self._pending.append(latencies_s)
-        if len(self._pending) >= MINUTE_S:
+        """Requests begun or dropped in one second. Seconds come in order."""
+        if second // MINUTE_S != self._minute:
             self._flush()
+            self._minute = second // MINUTE_S
+        self._pending.append(latencies_s)
+        self._pending_drops += dropped
 
     def replicas(self, second: int, ready: float, billed: float) -> None:
         """Replica-seconds of one second."""
@@ -92,8 +93,8 @@ class Book:
         return Outcome(
             requests=requests,
             attainment=in_time / requests if requests else 1.0,
-            billed=float(self._billed.sum() / self._duration_s),
-            active=float(self._ready.sum() / self._duration_s),
+            billed=math.fsum(self._billed) / self._duration_s,
+            active=math.fsum(self._ready) / self._duration_s,
             starts=self.starts,
             dropped=self.dropped,
             p50_s=self._quantile(0.50),
@@ -105,28 +106,32 @@ class Book:
         )
 
     def _minutes(self) -> tuple[Minute, ...]:
-        lengths = np.full(len(self._ready), float(MINUTE_S))
+        lengths = [MINUTE_S] * len(self._ready)
         lengths[-1] = self._duration_s - MINUTE_S * (len(lengths) - 1)
         return tuple(
-            Minute(t_s=index * MINUTE_S, requests=int(requests), in_time=int(in_time), replicas=ready, billed=billed)
-            for index, (requests, in_time, ready, billed) in enumerate(
-                zip(
-                    self._requests.tolist(), self._in_time.tolist(), (self._ready / lengths).tolist(),
-                    (self._billed / lengths).tolist(), strict=True,
-                )
+            Minute(
+                t_s=index * MINUTE_S, requests=int(self._requests[index]), in_time=int(self._in_time[index]),
+                replicas=self._ready[index] / length, billed=self._billed[index] / length,
             )
+            for index, length in enumerate(lengths)
         )  # fmt: skip
 
     def _flush(self) -> None:
-        if self._pending and (latencies := np.concatenate(self._pending)).size:
-            places = np.log(np.maximum(latencies, _LEAST_S) / _LEAST_S) / _STEP
-            self._bins += np.bincount(np.minimum(places.astype(np.int64), _BINS - 1), minlength=_BINS)
+        """Count the requests of the minute."""
+        latencies_s = np.concatenate((np.empty(0), *self._pending))
+        self._requests[self._minute] = len(latencies_s) + self._pending_drops
+        self._in_time[self._minute] = np.count_nonzero(latencies_s <= self._slo_s)
+        places = (latencies_s.view(np.int64) >> _SHIFT) - _LEAST
+        self._bins += np.bincount(np.clip(places, 0, _BINS - 1), minlength=_BINS)
+        self.dropped += self._pending_drops
         self._pending.clear()
+        self._pending_drops = 0
 
     def _quantile(self, share: float) -> float:
-        """The middle, on the logarithmic scale, of the bin that holds the quantile: within a quarter percent."""
+        """The middle of the bin that holds the quantile: within 0.2 %."""
         answered = int(self._bins.sum())
         if not answered:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self._bins), share * answered))
-        return _LEAST_S * math.exp((place + 0.5) * _STEP)
+        bits = (place + _LEAST << _SHIFT) + (1 << _SHIFT - 1)
+        return float(np.int64(bits).view(np.float64))

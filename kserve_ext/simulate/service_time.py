@@ -59,7 +59,11 @@ class Lognormal:
         return self.loc_s
 
     def draw_s(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-        drawn: NDArray[np.float64] = self.loc_s + self.scale_s * np.exp(self.shape * rng.standard_normal(count))
+        drawn: NDArray[np.float64] = rng.standard_normal(count)
+        drawn *= self.shape
+        np.exp(drawn, out=drawn)
+        drawn *= self.scale_s
+        drawn += self.loc_s
         return drawn
 
 

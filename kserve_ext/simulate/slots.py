@@ -10,24 +10,27 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-Serve = Callable[..., tuple[int, int, int]]
+Serve = Callable[..., tuple[int, int, int, float]]
 
 
 def build_serve(replace_least: Callable[[Any, int, float], None]) -> Serve:
     """The request loop around a heap operation, so that the compiled build can bring its own."""
 
     def serve(
-        arrivals: Any, services: Any, queued: int, count: int, free: Any, replicas: int, start_s: float, end_s: float,
-        timeout_s: float, latencies: Any, waiting: Any, busy: Any,
-    ) -> tuple[int, int, int]:  # fmt: skip
-        """Serve requests 0..count-1 in order while they can begin before `end_s`; the first `queued` are from before.
+        arrivals: Any, services: Any, first: int, fresh: int, count: int, free: Any, replicas: int, second: int,
+        timeout_s: float, latencies: Any, busy: Any,
+    ) -> tuple[int, int, int, float]:  # fmt: skip
+        """Serve requests first..count-1 in order while they can begin in `second`; those before `fresh` waited already.
 
-        `free` is a heap of the times at which replicas become free. Waiting time inside [start_s, end_s) is added to
-        waiting[0], serving time to busy[second], a ring. Latencies are written one after another. A request that has
-        waited `timeout_s` is dropped. Returns the next request, latencies written, and drops.
+        `free` is a heap of the times at which replicas become free. Serving time is added to `busy`, a ring of seconds
+        whose length is a power of two. Latencies are written one after another from `first` on. A request that has
+        waited `timeout_s` is dropped. Returns the next request, latencies written, drops, and the time that requests
+        waited in this second.
         """
-        written = dropped = index = 0
-        ring = len(busy)
+        mask = len(busy) - 1
+        start_s, end_s = float(second), second + 1.0
+        index = written = first
+        dropped = 0
         waited = 0.0
         while index < count and replicas > 0:
             arrival = arrivals[index]
@@ -50,13 +53,13 @@ def build_serve(replace_least: Callable[[Any, int, float], None]) -> Serve:
             written += 1
             index += 1
             waited += begin - since
-            second = int(begin)
+            place = int(begin)
             last = int(done)
-            while second < last:
-                busy[second % ring] += second + 1.0 - begin
-                second += 1
-                begin = float(second)
-            busy[second % ring] += done - begin
+            while place < last:
+                busy[place & mask] += place + 1.0 - begin
+                place += 1
+                begin = float(place)
+            busy[place & mask] += done - begin
         while index < count and end_s - arrivals[index] >= timeout_s:
             since = arrivals[index] if arrivals[index] > start_s else start_s
             gone = arrivals[index] + timeout_s
@@ -64,14 +67,11 @@ def build_serve(replace_least: Callable[[Any, int, float], None]) -> Serve:
                 waited += gone - since
             dropped += 1
             index += 1
-        fresh = queued if queued > index else index
-        if queued > index:
-            waited += (queued - index) * (end_s - start_s)
-        while fresh < count:
-            waited += end_s - arrivals[fresh]
-            fresh += 1
-        waiting[0] += waited
-        return index, written, dropped
+        if fresh > index:
+            waited += (fresh - index) * (end_s - start_s)
+        for late in range(max(fresh, index), count):
+            waited += end_s - arrivals[late]
+        return index, written - first, dropped, waited
 
     return serve
 
