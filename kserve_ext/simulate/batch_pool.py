@@ -139,6 +139,7 @@ class BatchPool:
         server = self._servers.get(entry[1])
         if server is None or server.next_s != entry[0]:
             return  # taken away, or looked at meanwhile
+        self._noted.pop(entry[1], None)  # the next thing may happen at this very moment
         now, answered = server.step()
         self._answer(answered, now)
         self._note(entry[1], server)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kserve_ext.simulate.arrivals import Block
 from kserve_ext.simulate.batch_pool import BatchPool, BatchService
 from kserve_ext.simulate.batcher import Stage
-from kserve_ext.simulate.law import constant_law
+from kserve_ext.simulate.law import LEVELS, ServiceLaw, constant_law
 from kserve_ext.simulate.service_time import Constant
 from kserve_ext.simulate.slot_pool import Advance, SlotPool
 
@@ -60,3 +60,11 @@ def test_instances_are_busy_for_as_long_as_their_batches_take_also_of_a_replica_
         served.advance(count, second)
         assert served._busy == sum(server.busy_instances for server in served._servers.values())
     assert served.waiting == 0
+
+
+def test_requests_that_two_instances_finish_at_the_same_moment_are_both_answered() -> None:
+    law = ServiceLaw(batches=(1,), values_s=(((0.1,) * LEVELS,),) * 2)
+    stage = Stage(law=law, max_batch_size=1, max_queue_delay_s=None, instances=2)
+    served = BatchPool(BatchService(stages=(stage,), concurrency_limit=4), timeout_s=300.0, seed=0)
+    first, *_ = seconds(served, [0.2, 0.2], 1)
+    assert first.latencies_s == pytest.approx([0.1, 0.1])

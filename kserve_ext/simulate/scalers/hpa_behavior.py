@@ -83,14 +83,14 @@ def settle(
     behavior: Behavior | None, history: History, now_s: float, current: int, recommended: int | None, bounds: Bounds
 ) -> tuple[History, int]:
     """The replicas asked for, and the history with this step in it. None recommended: no metric, no change."""
+    if not history.recommendations:  # the scale that is found first counts as one, whatever comes of it
+        history = replace(history, recommendations=((now_s, current),))
     if current == 0:  # disabled until somebody else scales it up
         return history, 0
     if (bounded := bounds.within(current)) != current:
         return _changed(behavior, history, now_s, current, bounded), bounded
     if recommended is None:
         return history, current
-    if not history.recommendations:  # the scale that was found counts as one
-        history = replace(history, recommendations=((now_s, current),))
     if behavior is None:
         wanted = _by_default_rules(history, now_s, current, recommended)
         kept_s = _DOWN_STABILIZATION_S

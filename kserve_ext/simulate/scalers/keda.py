@@ -52,7 +52,7 @@ class KedaScaler:
     def step(self, state: KedaState, tick: Tick) -> tuple[KedaState, int]:
         counts = with_seconds(state.counts, tick.seconds, self.window_s)
         history, active_s, wanted = state.history, state.active_s, tick.ready + tick.starting
-        if tick.now_s % SYNC_S == 0.0 and wanted:
+        if tick.now_s % SYNC_S == 0.0:
             history, wanted = self._sync(history, tick.now_s, wanted, rate_rps(counts))
         if tick.now_s % self.polling_s == 0.0:
             active_s, wanted = self._poll(active_s, tick.now_s, wanted, rate_rps(counts))
@@ -60,7 +60,7 @@ class KedaScaler:
 
     def _sync(self, history: History, now_s: float, current: int, rate: float) -> tuple[History, int]:
         """The HPA, which has at least one replica."""
-        recommended = for_average(current, rate, self.target_rps, self.tolerance)
+        recommended = for_average(max(1, current), rate, self.target_rps, self.tolerance)
         bounds = Bounds(min_replicas=max(1, self.bounds.min_replicas), max_replicas=self.bounds.max_replicas)
         return settle(self.behavior, history, now_s, current, recommended, bounds)
 

@@ -131,6 +131,26 @@ def test_bounds_come_first_no_metric_changes_nothing_and_zero_disables_it(
     assert settle(None, History(), 0.0, current, recommended, bounds)[1] == wanted
 
 
+@pytest.mark.parametrize(
+    ("found", "at_s", "wanted"),
+    [
+        (0, 30.0, 20),  # found at zero long ago, scaled to one by somebody else: nothing holds it back
+        (1, 30.0, 2),  # one replica was found: it counts as a recommendation for a minute
+        (1, 60.0, 20),
+        (2, 30.0, 2),
+    ],
+)
+def test_the_scale_found_first_counts_as_a_recommendation_even_out_of_bounds(
+    found: int, at_s: float, wanted: int
+) -> None:
+    up = Rules(stabilization_s=60.0, policies=(Policy(type=PolicyType.PERCENT, value=1000),))
+    bounds = Bounds(min_replicas=2, max_replicas=20)
+    first_s = -60.0 if found == 0 else 0.0
+    history, _ = settle(Behavior(up=up), NO_HISTORY, first_s, found, 20, bounds)
+    assert history.recommendations[0] == (first_s, found)
+    assert settle(Behavior(up=up), history, at_s, 2, 20, bounds)[1] == wanted
+
+
 def test_the_history_stays_short() -> None:
     history, scale = NO_HISTORY, 5
     for now in range(0, 6000, 15):

@@ -9,6 +9,7 @@ import pytest
 
 from kserve_ext.simulate.scaler import Second, Tick
 from kserve_ext.simulate.scalers import Behavior, Bounds, CpuUtilization, HpaScaler, KedaScaler, RequestRate
+from kserve_ext.simulate.scalers.hpa_behavior import Policy, PolicyType, Rules
 
 CPU_80 = HpaScaler(metric=CpuUtilization(target_percent=80))
 
@@ -122,3 +123,11 @@ def test_other_polling_intervals_keep_the_sync_of_the_hpa(story: Callable[..., A
     assert quick.interval_s == 5.0
     told = story(quick, 0).goes_on(60, rps=20)
     told.expect(at=10, replicas=1).expect(at=15, replicas=4)
+
+
+def test_keda_that_wakes_a_service_found_at_zero_is_not_held_back_by_the_scale_it_was_woken_to(
+    story: Callable[..., Any],
+) -> None:
+    up = Rules(stabilization_s=60.0, policies=(Policy(type=PolicyType.PERCENT, value=1000),))
+    scaler = KedaScaler(target_rps=5.0, window_s=15, behavior=Behavior(up=up))
+    story(scaler, 0).goes_on(90).goes_on(200, rps=50).expect(at=120, replicas=1).expect(at=135, replicas=10)

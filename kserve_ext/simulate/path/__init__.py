@@ -1,0 +1,27 @@
+"""The path of a request on Knative, request by request: ingress or activator, queue-proxy, Triton; and its edges in time.
+
+`serve_path` runs arrivals through it, `Route` is the same for a caller that moves time itself.
+"""
+
+from kserve_ext.simulate.path.balancing import Balancing, activator_balancing
+from kserve_ext.simulate.path.lifecycle import gone_s, noticed_s
+from kserve_ext.simulate.path.nodes import ClusterAutoscaler, Karpenter, NodeAutoscaler, node_ready_s
+from kserve_ext.simulate.path.route import Ended, Ending, Route
+from kserve_ext.simulate.path.serve import Presence, Served, serve_path
+
+__all__ = [
+    "Balancing",
+    "ClusterAutoscaler",
+    "Ended",
+    "Ending",
+    "Karpenter",
+    "NodeAutoscaler",
+    "Presence",
+    "Route",
+    "Served",
+    "activator_balancing",
+    "gone_s",
+    "node_ready_s",
+    "noticed_s",
+    "serve_path",
+]
