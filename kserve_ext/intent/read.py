@@ -12,7 +12,15 @@ from typing import Any
 
 from kserve_ext.domain import Intent, Service, Slo
 from kserve_ext.errors import ManifestError, Problem
-from kserve_ext.intent.annotations import ANNOTATIONS, BY_NAME, DOMAIN, PREFIX, nearest_name, parse_annotation
+from kserve_ext.intent.annotations import (
+    ANNOTATIONS,
+    BY_NAME,
+    DOMAIN,
+    LINT_IGNORE,
+    PREFIX,
+    nearest_name,
+    parse_annotation,
+)
 from kserve_ext.intent.autoscaling import NOT_TEXT
 from kserve_ext.intent.document import Node
 from kserve_ext.intent.objects import API_VERSION, KIND, find_services
@@ -98,7 +106,7 @@ def _annotations(node: Node, problems: list[Problem]) -> dict[str, Any]:
     for key, misplaced in node.get("spec", "predictor", "annotations").items():
         if _is_ours(key):
             problems.append(misplaced.problem("in the wrong place", found="", allowed=f"metadata.annotations[{key}]"))
-    ours = {key: child for key, child in annotations.items() if _is_ours(key)}
+    ours = {key: child for key, child in annotations.items() if _is_ours(key) and key != LINT_IGNORE}
     given = {key if key in BY_NAME else nearest_name(key) for key in ours}  # a misspelled key is not missing as well
     values: dict[str, Any] = {}
     for key, child in ours.items():

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kserve_ext.intent.annotations import ANNOTATIONS, PREFIX, Annotation
+from kserve_ext.intent.annotations import ANNOTATIONS, LINT_IGNORE, PREFIX, Annotation
 from kserve_ext.intent.autoscaling import SCALE_METRICS
 from kserve_ext.intent.objects import API_VERSION, KIND
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 
+_LINT_IGNORE = {
+    "type": "string",
+    "description": "Accepted findings of `kserve-ext lint`, each with its reason: KX145 woken by a cron job; KX302 one user.",
+}
 _QUANTITY = {"type": ["string", "integer", "number"]}
 
 
@@ -51,8 +55,8 @@ def _annotations() -> dict[str, Any]:
     return {
         "type": "object",
         "required": [row.name for row in ANNOTATIONS if row.required],
-        "properties": {row.name: _annotation(row) for row in ANNOTATIONS},
-        "propertyNames": {"anyOf": [{"enum": [row.name for row in ANNOTATIONS]}, unknown]},
+        "properties": {row.name: _annotation(row) for row in ANNOTATIONS} | {LINT_IGNORE: _LINT_IGNORE},
+        "propertyNames": {"anyOf": [{"enum": [*(row.name for row in ANNOTATIONS), LINT_IGNORE]}, unknown]},
         "additionalProperties": {"type": "string"},
     }
 

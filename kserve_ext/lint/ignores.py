@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kserve_ext.intent.annotations import PREFIX
+from kserve_ext.intent.annotations import LINT_IGNORE
 from kserve_ext.intent.document import Node
 from kserve_ext.lint.finding import Finding, Place, place_of
 
-ANNOTATION = PREFIX + "lint-ignore"
 END = 2**31  # of a file, whatever its length
 
 _COMMENT = re.compile(r"#\s*kserve-ext:\s*ignore\s+(KX\d+(?:\s*,\s*KX\d+)*)[ \t]*(.*)$")
@@ -60,7 +59,7 @@ def comments(text: str, file: str, starts: Sequence[int]) -> Iterator[Ignore]:
 
 def annotation(found: Node, next_start: int) -> Iterator[Ignore]:
     """What an object's annotation accepts; the object ends before `next_start`."""
-    node = found.get("metadata", "annotations", ANNOTATION)
+    node = found.get("metadata", "annotations", LINT_IGNORE)
     for entry in re.split(r"[;\n]", node.value) if isinstance(node.value, str) else ():
         match = _ENTRY.fullmatch(entry)
         if entry.strip():

@@ -363,3 +363,10 @@ def test_the_model_annotation_wins_over_the_storage_uri(with_annotations: Callab
 def test_a_service_without_a_storage_uri_is_named_by_itself(digits: str) -> None:
     (service,) = read_services(digits.replace("      storageUri: pvc://models/digits\n", ""), "m.yaml")
     assert (service.intent.model, service.intent.pins) == ("digits", Pins())
+
+
+def test_what_the_linter_is_told_is_no_annotation_of_the_service(with_annotations: Callable[..., str]) -> None:
+    lines = ("kserve-ext.dev/slo-p99: 60ms", "kserve-ext.dev/rate: 20rps")
+    (plain,) = read_services(with_annotations(*lines), "m.yaml")
+    (told,) = read_services(with_annotations(*lines, "kserve-ext.dev/lint-ignore: KX145 woken by a cron job"), "m.yaml")
+    assert told.intent == plain.intent
