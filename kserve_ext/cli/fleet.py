@@ -1,0 +1,248 @@
+"""fleet plan, show, from-nodes, alternatives: many services on many GPUs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kserve_ext.cli.formats import Format
+from kserve_ext.cli.shared import (
+    REPOSITORY,
+    ManifestArgument,
+    OutputOption,
+    QuietOption,
+    RepositoryOption,
+    one_service,
+    read_services,
+)
+
+if TYPE_CHECKING:
+    from kserve_ext.policy.fleet import Alternatives, Fleet, FleetPlan
+
+FleetOption = Annotated[Path, typer.Option("--fleet", help="The fleet: pools of nodes with GPUs, slices and prices.")]
+
+commands = typer.Typer(
+    name="fleet",
+    help="Many services on many GPUs: who runs on which slice, with as few GPUs as possible.",
+    epilog="Example:  kserve-ext fleet plan services/*.yaml --fleet fleet.yaml",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    commands.command("plan")(plan_command)
+    commands.command("show")(show_command)
+    commands.command("from-nodes")(from_nodes)
+    commands.command("alternatives")(alternatives_command)
+    app.add_typer(commands)
+
+
+def plan_command(
+    manifests: ManifestArgument,
+    fleet: FleetOption,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for manifests, node layouts and the plan; an earlier plan is kept to."),
+    ] = None,
+    current: Annotated[
+        Path | None, typer.Option("--current", help="Plan that runs now, as -o json printed it: few services move.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Plan from nothing, whatever runs now.")] = False,
+    objective: Annotated[
+        str | None, typer.Option("--objective", help="gpus or cost; cost where every pool has a price.")
+    ] = None,
+    repository: RepositoryOption = REPOSITORY,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Place services on the fleet's slices with as few GPUs as possible; a lower bound is printed beside.
+
+    Example:  kserve-ext fleet plan manifests/examples/fleet/services/*.yaml --fleet manifests/examples/fleet/fleet.yaml
+    """
+    from kserve_ext import fleets
+    from kserve_ext.cli import output as show
+    from kserve_ext.cli.progress import progress_bar
+    from kserve_ext.cli.shared import option
+    from kserve_ext.plugins import plan_with
+    from kserve_ext.policy.fleet import Objective, plan_fleet
+
+    aim = option("--objective", objective, _objective) if objective is not None else None
+    services = read_services(manifests)
+    offered = _read(fleet)
+    wanted = fleets.wanted_services(services, repository)
+    running = current or (out / fleets.PLAN_FILE if out is not None and (out / fleets.PLAN_FILE).exists() else None)
+    places = fleets.read_places(running) if running is not None and not fresh else ()
+    with progress_bar(quiet=quiet) as report:
+        plan = plan_fleet(
+            wanted, offered, plan_with, objective=Objective(aim) if aim else None, current=places,
+            progress=lambda done, total: report(done, total, "services planned"),
+        )  # fmt: skip
+        if out is not None:
+            paths, notes = fleets.write_plan(
+                plan,
+                offered,
+                services,
+                wanted,
+                repository,
+                out,
+                lambda done, total: report(done, total, "manifests written"),
+            )
+    if out is not None:
+        for note in dict.fromkeys((note.field, note.text) for note in notes):
+            show.note(f"note: {note[0]}: {note[1]}", quiet=quiet)
+        show.note(f"wrote {len(paths)} files to {out}", quiet=quiet)
+    if output is not Format.TABLE:
+        show.emit(plan, output)
+        return
+    _show(plan)
+
+
+def show_command(
+    fleet: Annotated[Path, typer.Argument(metavar="FLEET", help="A fleet file.")], output: OutputOption = Format.TABLE
+) -> None:
+    """Show what a fleet has: its pools, what each GPU may be cut into, and what a part costs.
+
+    Example:  kserve-ext fleet show manifests/examples/fleet/fleet.yaml
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.policy.fleet import write_fleet
+
+    found = _read(fleet)
+    if output is not Format.TABLE:
+        show.emit(write_fleet(found), output)
+        return
+    rows = []
+    for pool in found.pools:
+        kinds = sorted(pool.shape.kinds) if pool.shape else ["cpu"]
+        prices = [(kind, pool.hourly(kind)) for kind in kinds]
+        parts = ", ".join(
+            kind.partition("/")[2] or kind if price is None else f"{kind.partition('/')[2]} ({price:.3g}/h)"
+            for kind, price in prices
+        )
+        gpus = f"{pool.gpus_per_node} x {pool.gpu.key}" if pool.gpu else "-"
+        rows.append((pool.name, str(len(pool.node_names)), gpus, "spot" if pool.spot else "on demand", parts))
+    show.table(("pool", "nodes", "GPUs a node", "kind", "parts"), rows)
+
+
+def from_nodes(
+    nodes: Annotated[str, typer.Argument(metavar="NODES", help="What `kubectl get nodes -o json` printed, or -.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write to instead of standard output.")] = None,
+) -> None:
+    """Make a fleet file from a cluster's nodes; prices are added by hand.
+
+    Example:  kubectl get nodes -o json | kserve-ext fleet from-nodes - --out fleet.yaml
+    """
+    from kserve_ext.files import read_text, write_text
+    from kserve_ext.policy.fleet import read_nodes, write_fleet
+    from kserve_ext.render.text import to_yaml
+
+    text = sys.stdin.read() if nodes == "-" else read_text(Path(nodes))
+    written = to_yaml(write_fleet(read_nodes(text, nodes)))
+    if out is None:
+        sys.stdout.write(written)
+    else:
+        write_text(out, written)
+
+
+def alternatives_command(
+    manifest: Annotated[
+        str, typer.Argument(metavar="MANIFEST", help="InferenceService file, or - for standard input.")
+    ],
+    fleet: FleetOption,
+    html: Annotated[Path | None, typer.Option("--html", help="Page to write with the Pareto front drawn.")] = None,
+    repository: RepositoryOption = REPOSITORY,
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Plan a service on every hardware kind it allows: p99 and cost per million requests, and what no other beats.
+
+    Example:  kserve-ext fleet alternatives manifests/examples/emulated.yaml --fleet manifests/examples/fleet/fleet.yaml
+    """
+    from kserve_ext import fleets
+    from kserve_ext.cli import output as show
+    from kserve_ext.files import write_text
+    from kserve_ext.plugins import plan_with
+    from kserve_ext.policy.fleet import alternatives
+
+    service = one_service(manifest)
+    (wanted,) = fleets.wanted_services([service], repository)
+    found = alternatives(wanted.intent, wanted.profiles, _read(fleet), plan_with)
+    if html is not None:
+        from kserve_ext.report.alternatives import render_alternatives
+
+        write_text(html, render_alternatives(found))
+        show.note(f"wrote {html}", quiet=quiet)
+    if output is not Format.TABLE:
+        show.emit(found, output)
+        return
+    _show_alternatives(found)
+
+
+def _objective(text: str) -> str:
+    if text not in ("gpus", "cost"):
+        raise ValueError("gpus, cost")
+    return text
+
+
+def _read(path: Path) -> Fleet:
+    from kserve_ext.files import read_text
+    from kserve_ext.policy.fleet import read_fleet
+
+    return read_fleet(read_text(path), str(path))
+
+
+def _show(plan: FleetPlan) -> None:
+    from kserve_ext.cli import output as show
+
+    services = [
+        (
+            each.service, each.kind, str(each.replicas), f"{each.rate_rps:.5g}",
+            f"{each.capacity_rps:.5g}", ", ".join(f"{name}: {count}" for name, count in each.pools.items()),
+        )
+        for each in plan.services
+    ]  # fmt: skip
+    show.table(("service", "runs on", "replicas", "rps", "carries", "pools"), services)
+    nodes = [
+        (node.node, "; ".join(" ".join(gpu) or "-" for gpu in node.gpus), node.config or "as it is")
+        for node in plan.nodes
+        if any(node.gpus)
+    ]
+    show.say("")
+    show.table(("node", "slices, GPU by GPU", "nvidia.com/mig.config"), nodes)
+    show.say("")
+    proven = ", proven: none can use fewer" if plan.optimal else ""
+    show.say(
+        f"{plan.gpus} of {plan.gpus_in_fleet} GPUs; at least {plan.gpus_lower_bound} are needed{proven}", style="bold"
+    )
+    if plan.cost_per_hour is not None:
+        bound = plan.cost_per_hour_lower_bound
+        least = "" if bound is None else f"; at least {bound:.4g}"
+        show.say(f"cost {plan.cost_per_hour:.4g} an hour for what is used{least}")
+    if plan.moved:
+        show.say(f"moved: {', '.join(plan.moved)}")
+
+
+def _show_alternatives(found: Alternatives) -> None:
+    from kserve_ext.cli import output as show
+    from kserve_ext.units import format_duration
+
+    rows = [
+        (
+            "*" if one.best else "", one.kind, one.pool, str(one.replicas), str(one.spot_replicas),
+            format_duration(one.slo_p99_s), format_duration(one.p99_s),
+            "-" if one.cost_per_million is None else f"{one.cost_per_million:.4g}",
+        )
+        for one in found.found
+    ]  # fmt: skip
+    show.say(
+        f"{found.service} at {found.rate_rps:g} rps, cost per million requests; * no other is faster and cheaper",
+        style="bold",
+    )
+    show.table(("", "runs on", "pool", "replicas", "on spot", "SLO", "p99", "per million"), rows)
+    for reason in found.refused:
+        show.say(f"{reason.field}: {reason.text}", style="yellow")
