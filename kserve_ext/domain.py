@@ -183,6 +183,8 @@ class Scaling:
     window_s: float
     scale_down_delay_s: float
     initial_scale: int
+    activation_scale: int = 1  # replicas that one request starts from zero
+    scale_to_zero_retention_s: float = 0.0  # how long the last replica is kept beyond what Knative keeps it anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What one replica does at `rate_rps`, from the simulator. Latencies are what the client sees."""
+    """What one replica does at `rate_rps`, computed or simulated. Latencies are what the client sees."""
 
     rate_rps: float
     throughput_rps: float

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kserve_ext.domain import Intent, Pins, Profile, Quantiles, RateRange, ServicePoint, Slo, StageProfile
 from kserve_ext.policy import PlanRequest, Settings
 
-SMALL = Settings(simulated_requests=600, confirmed_requests=1200, capacity_steps=6)
+SMALL = Settings(simulated_requests=600, confirmed_requests=1200, capacity_steps=6, rise_s=30)
 POWERS = (1, 2, 4, 8, 16)
 WITHOUT_SPREAD = Quantiles(probabilities=(0.5,), values=(1.0,))
 USUAL_SPREAD = Quantiles(probabilities=(0.01, 0.5, 0.9, 0.99), values=(0.9, 0.98, 1.1, 1.4))

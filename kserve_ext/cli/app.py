@@ -11,7 +11,7 @@ import sys
 import typer
 
 from kserve_ext import __version__
-from kserve_ext.cli import authoring, measuring, planning, serving, shared
+from kserve_ext.cli import authoring, fleet, lint, measuring, planning, serving, shared, simulating, traffic
 from kserve_ext.cli.formats import Format
 from kserve_ext.errors import KserveExtError
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (authoring, measuring, planning, serving):
+for module in (authoring, fleet, lint, measuring, planning, serving, simulating, traffic):
     module.register(app)
 
 

@@ -1,4 +1,4 @@
-"""fleet plan, show, from-nodes, alternatives: many services on many GPUs."""
+"""fleet plan, show, from-nodes: many services on many GPUs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from kserve_ext.cli.shared import (
     OutputOption,
     QuietOption,
     RepositoryOption,
-    one_service,
     read_services,
 )
 
 if TYPE_CHECKING:
-    from kserve_ext.policy.fleet import Alternatives, Fleet, FleetPlan
+    from kserve_ext.policy.fleet import Fleet, FleetPlan
 
 FleetOption = Annotated[Path, typer.Option("--fleet", help="The fleet: pools of nodes with GPUs, slices and prices.")]
 
@@ -38,7 +37,6 @@ def register(app: typer.Typer) -> None:
     commands.command("plan")(plan_command)
     commands.command("show")(show_command)
     commands.command("from-nodes")(from_nodes)
-    commands.command("alternatives")(alternatives_command)
     app.add_typer(commands)
 
 
@@ -149,40 +147,6 @@ def from_nodes(
         write_text(out, written)
 
 
-def alternatives_command(
-    manifest: Annotated[
-        str, typer.Argument(metavar="MANIFEST", help="InferenceService file, or - for standard input.")
-    ],
-    fleet: FleetOption,
-    html: Annotated[Path | None, typer.Option("--html", help="Page to write with the Pareto front drawn.")] = None,
-    repository: RepositoryOption = REPOSITORY,
-    output: OutputOption = Format.TABLE,
-    quiet: QuietOption = False,
-) -> None:
-    """Plan a service on every hardware kind it allows: p99 and cost per million requests, and what no other beats.
-
-    Example:  kserve-ext fleet alternatives manifests/examples/emulated.yaml --fleet manifests/examples/fleet/fleet.yaml
-    """
-    from kserve_ext import fleets
-    from kserve_ext.cli import output as show
-    from kserve_ext.files import write_text
-    from kserve_ext.plugins import plan_with
-    from kserve_ext.policy.fleet import alternatives
-
-    service = one_service(manifest)
-    (wanted,) = fleets.wanted_services([service], repository)
-    found = alternatives(wanted.intent, wanted.profiles, _read(fleet), plan_with)
-    if html is not None:
-        from kserve_ext.report.alternatives import render_alternatives
-
-        write_text(html, render_alternatives(found))
-        show.note(f"wrote {html}", quiet=quiet)
-    if output is not Format.TABLE:
-        show.emit(found, output)
-        return
-    _show_alternatives(found)
-
-
 def _objective(text: str) -> str:
     if text not in ("gpus", "cost"):
         raise ValueError("gpus, cost")
@@ -225,24 +189,3 @@ def _show(plan: FleetPlan) -> None:
         show.say(f"cost {plan.cost_per_hour:.4g} an hour for what is used{least}")
     if plan.moved:
         show.say(f"moved: {', '.join(plan.moved)}")
-
-
-def _show_alternatives(found: Alternatives) -> None:
-    from kserve_ext.cli import output as show
-    from kserve_ext.units import format_duration
-
-    rows = [
-        (
-            "*" if one.best else "", one.kind, one.pool, str(one.replicas), str(one.spot_replicas),
-            format_duration(one.slo_p99_s), format_duration(one.p99_s),
-            "-" if one.cost_per_million is None else f"{one.cost_per_million:.4g}",
-        )
-        for one in found.found
-    ]  # fmt: skip
-    show.say(
-        f"{found.service} at {found.rate_rps:g} rps, cost per million requests; * no other is faster and cheaper",
-        style="bold",
-    )
-    show.table(("", "runs on", "pool", "replicas", "on spot", "SLO", "p99", "per million"), rows)
-    for reason in found.refused:
-        show.say(f"{reason.field}: {reason.text}", style="yellow")

@@ -51,18 +51,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 def say(text: str, *, style: str | None = None) -> None:
     """Print a line for people on standard output, without interpreting markup."""
-    Console(soft_wrap=True).print(text, style=style, markup=False, highlight=False)
+    Console(soft_wrap=True, emoji=False).print(text, style=style, markup=False, highlight=False)
 
 
 def note(text: str, *, quiet: bool = False) -> None:
     """Print a line of progress on standard error."""
     if not quiet:
-        Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True, emoji=False).print(text, markup=False, highlight=False)
 
 
 def fail(message: str, remedy: str) -> None:
     """Print an error and what to do about it on standard error."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, emoji=False)
     for index, line in enumerate(message.splitlines() or [""]):
         console.print("error: " if index == 0 else "       ", style="bold red", end="", markup=False)
         console.print(line, markup=False, highlight=False)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kserve_ext.cli.alternatives import AlternativesOption, PageOption, PricesOption, show_alternatives
 from kserve_ext.cli.formats import Format
+from kserve_ext.cli.planned_load import PLANNED_SHARE, ColumnOption, ShareOption, TraceOption, with_load
 from kserve_ext.cli.shared import (
     REPOSITORY,
     ManifestArgument,
@@ -22,6 +24,7 @@ from kserve_ext.cli.shared import (
 
 if TYPE_CHECKING:
     from kserve_ext.domain import Plan, Reason, Service
+    from kserve_ext.policy.load import Load
 
 PolicyOption = Annotated[
     str | None,
@@ -47,6 +50,12 @@ def plan_command(
     policy: PolicyOption = None,
     slo_p99: SloOption = None,
     rate: RateOption = None,
+    trace: TraceOption = None,
+    column: ColumnOption = None,
+    peak_share: ShareOption = PLANNED_SHARE,
+    alternatives: AlternativesOption = False,
+    fleet: PricesOption = None,
+    html: PageOption = None,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -57,7 +66,11 @@ def plan_command(
     from kserve_ext.cli import output as show
 
     services = [override(service, policy, slo_p99, rate) for service in read_services(manifests)]
-    plans = [decide(service, repository) for service in services]
+    loaded = [with_load(service, trace, column, peak_share, rate) for service in services]
+    if alternatives:
+        show_alternatives([service for service, _ in loaded], fleet, html, repository, output, quiet)
+        return
+    plans = [decide(service, repository, load) for service, load in loaded]
     if output is not Format.TABLE:
         show.emit(plans if len(plans) > 1 else plans[0], output)
         return
@@ -74,6 +87,9 @@ def explain(
     ] = None,
     repository: RepositoryOption = REPOSITORY,
     policy: PolicyOption = None,
+    trace: TraceOption = None,
+    column: ColumnOption = None,
+    peak_share: ShareOption = PLANNED_SHARE,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Tell where a number of the plan came from.
@@ -84,7 +100,9 @@ def explain(
     from kserve_ext.errors import InputError, Problem
     from kserve_ext.policy.check import decided_fields
 
-    plans = [decide(override(service, policy, None, None), repository) for service in read_services([manifest])]
+    services = [override(service, policy, None, None) for service in read_services([manifest])]
+    loaded = [with_load(service, trace, column, peak_share) for service in services]
+    plans = [decide(service, repository, load) for service, load in loaded]
     found = [
         (decided, reason)
         for decided in plans
@@ -111,6 +129,9 @@ def render_command(
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; one folder per service.")] = None,
     repository: RepositoryOption = REPOSITORY,
     policy: PolicyOption = None,
+    trace: TraceOption = None,
+    column: ColumnOption = None,
+    peak_share: ShareOption = PLANNED_SHARE,
     quiet: QuietOption = False,
 ) -> None:
     """Write the planned InferenceService, ServingRuntime, config.pbtxt and kustomization.
@@ -123,8 +144,8 @@ def render_command(
     from kserve_ext.cli import output as show
 
     for service in read_services(manifests):
-        service = override(service, policy, None, None)
-        decided = decide(service, repository)
+        service, load = with_load(override(service, policy, None, None), trace, column, peak_share)
+        decided = decide(service, repository, load)
         bundle = bundle_for(service, decided, repository)
         for warning in (*decided.warnings, *bundle.notes):
             show.note(f"warning: {warning.field}: {warning.text}", quiet=quiet)
@@ -169,14 +190,14 @@ def override(service: Service, policy: str | None, slo_p99: str | None, rate: st
     return replace(service, intent=intent)
 
 
-def decide(service: Service, repository: Path) -> Plan:
-    """The plan of one service with the profiles that its model has."""
+def decide(service: Service, repository: Path, load: Load | None = None) -> Plan:
+    """The plan of one service with the profiles that its model has, for its load over time if that is known."""
     from kserve_ext.library import profiles_for
     from kserve_ext.plugins import plan_with
     from kserve_ext.policy import PlanRequest
 
     profiles = profiles_for(repository, service.intent, beside=manifest_folder(service))
-    return plan_with(PlanRequest(intent=service.intent, profiles=profiles))
+    return plan_with(PlanRequest(intent=service.intent, profiles=profiles, load=load))
 
 
 def value_at(plan: Plan, path: str) -> object:

@@ -87,8 +87,10 @@ _RULES = {
     "panic-window-percentage": _number(1, 100),
     "panic-threshold-percentage": _number(110, 1000),
     "initial-scale": _number(0, whole=True),
+    "activation-scale": _number(2, whole=True),
     "window": _seconds(6, 3600, "whole seconds from 6s to 1h"),
     "scale-down-delay": _seconds(0, 3600, "whole seconds from 0s to 1h"),
+    "scale-to-zero-pod-retention-period": _seconds(0, 3600, "whole seconds from 0s to 1h"),
 }
 
 

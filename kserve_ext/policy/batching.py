@@ -1,7 +1,7 @@
 """Which batch size, queue delay and instance count: the grid, and what one replica carries with each choice.
 
 The grid is small (powers of two; three delays where there are several instances), so all of it is searched: for each
-choice the highest rate is found at which its simulated p99 stays within the SLO less the margin. Delays are shares of
+choice the highest rate is found at which its p99, exact or simulated, stays within the SLO less the margin. Delays are shares of
 the service time, not of the SLO, so that a looser SLO looks at the same choices and more. Choices whose saturated rate
 lies below what another already carries are skipped; that bound is exact, so nothing is lost.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kserve_ext.domain import StagePlan
-from kserve_ext.policy.replica import Replica, predict
+from kserve_ext.policy.replica import Replica, batch_queue, exact, is_solvable, simulated
 from kserve_ext.policy.request import Settings
 
 _DELAY_INSTANCES = 2  # a delay pays where an idle instance would take what is there; a single one batches while busy
@@ -30,6 +30,7 @@ class Candidate:
     capacity_rps: float
     saturated_rps: float
     p99_idle_s: float  # p99 with requests that practically never meet
+    exact: bool = False  # computed from the law of the batch queue; otherwise simulated
 
     @property
     def longest_delay_s(self) -> float:
@@ -124,9 +125,11 @@ def _side_stage(replica: Replica, index: int, main: StagePlan, main_index: int) 
 
 def _evaluate(replica: Replica, stages: tuple[StagePlan, ...], limit_s: float, settings: Settings) -> Candidate:
     saturated = replica.saturated_rps(stages)
+    queue = batch_queue(replica, stages)
 
     def p99_s(rate_rps: float, requests: int) -> float:
-        return predict(replica, stages, rate_rps, settings=settings, requests=requests).p99_s
+        found = exact(queue, rate_rps) or simulated(replica, stages, rate_rps, settings=settings, requests=requests)
+        return found.p99_s
 
     idle_s = p99_s(_WITHOUT_LOAD * saturated, settings.simulated_requests // 4)
     capacity_rps = 0.0
@@ -135,7 +138,8 @@ def _evaluate(replica: Replica, stages: tuple[StagePlan, ...], limit_s: float, s
         capacity_rps = most_rps * bisect_share(
             lambda share: p99_s(share * most_rps, settings.simulated_requests) <= limit_s, settings.capacity_steps
         )
-    return Candidate(stages=stages, capacity_rps=capacity_rps, saturated_rps=saturated, p99_idle_s=idle_s)
+    return Candidate(stages=stages, capacity_rps=capacity_rps, saturated_rps=saturated, p99_idle_s=idle_s,
+                     exact=is_solvable(queue, capacity_rps))  # fmt: skip
 
 
 def bisect_share(holds: Callable[[float], bool], steps: int) -> float:

@@ -51,6 +51,8 @@ def _problems(plan: Plan, policy: str) -> Iterator[Problem]:
         ("scaling.window_s", scaler.window_s, 6, 3600),
         ("scaling.scale_down_delay_s", scaler.scale_down_delay_s, 0, 3600),
         ("scaling.target_burst_capacity", scaler.target_burst_capacity, -1, math.inf),
+        ("scaling.activation_scale", scaler.activation_scale, 1, max(1, scaler.max_replicas)),
+        ("scaling.scale_to_zero_retention_s", scaler.scale_to_zero_retention_s, 0, 3600),
         ("timeout_s", plan.timeout_s, 1, math.inf),
         ("resources.cpu_cores", plan.resources.cpu_cores, 0.001, math.inf),
     ):

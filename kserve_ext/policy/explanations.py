@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from kserve_ext.domain import Intent, Profile, Reason, StagePlan
+from kserve_ext.domain import Intent, Prediction, Profile, Reason, StagePlan
 from kserve_ext.policy.batching import Candidate
+from kserve_ext.policy.load import Load, course
 from kserve_ext.policy.replica import Replica
 from kserve_ext.policy.request import Settings
 from kserve_ext.units import format_duration
@@ -18,12 +19,11 @@ def set_by_user(field: str, value: float) -> Reason:
     )
 
 
-def hardware(intent: Intent, profile: Profile) -> Reason:
-    """Why this hardware kind."""
-    skipped = intent.hardware[: intent.hardware.index(profile.hardware)]
+def hardware(intent: Intent, profile: Profile, refused: Mapping[str, str]) -> Reason:
+    """Why this hardware kind; `refused` says of each kind that was tried before it what binds there."""
     text = f"first of the kinds allowed ({', '.join(intent.hardware)}) that holds the SLO"
-    if skipped:
-        text += f"; {', '.join(skipped)} has no profile or does not hold it"
+    for kind in intent.hardware[: intent.hardware.index(profile.hardware)]:
+        text += f"; {kind} " + (f"does not ({refused[kind]} binds)" if kind in refused else "has no profile")
     return Reason(field="hardware", code="hardware-first-that-holds", text=text)
 
 
@@ -94,22 +94,46 @@ def _instances(replica: Replica, stage: StagePlan, index: int, main: int, path: 
 
 def capacity(chosen: Candidate, intent: Intent, settings: Settings) -> Reason:
     """Why a replica is taken to carry this much."""
+    origin = (
+        "computed exactly, from the law of the queue of one instance that batches without delay"
+        if chosen.exact
+        else f"simulated, {settings.simulated_requests} requests for each rate"
+    )
     text = (
-        f"the highest Poisson rate at which the simulated p99 stays within {format_duration(intent.slo.p99_s)} less "
-        f"{settings.margin:.0%}; saturation is at {chosen.saturated_rps:.4g} rps"
+        f"the highest Poisson rate at which p99 stays within {format_duration(intent.slo.p99_s)} less {settings.margin:.0%} "
+        f"({origin}); saturation is at {chosen.saturated_rps:.4g} rps"
     )
     numbers = {"saturated_rps": chosen.saturated_rps, "margin": settings.margin, "p99_idle_s": chosen.p99_idle_s}
-    return Reason(field="capacity_rps", code="capacity-simulated-p99", text=text, numbers=numbers)
+    code = "capacity-exact-p99" if chosen.exact else "capacity-simulated-p99"
+    return Reason(field="capacity_rps", code=code, text=text, numbers=numbers)
+
+
+def prediction(found: Prediction, is_exact: bool, settings: Settings) -> Reason:
+    """Where the printed latencies come from."""
+    if is_exact:
+        text = f"at {found.rate_rps:.4g} rps a replica, computed exactly from the law of its batch queue"
+    else:
+        text = f"at {found.rate_rps:.4g} rps a replica, from {settings.confirmed_requests} simulated requests"
+    code = "prediction-exact" if is_exact else "prediction-simulated"
+    return Reason(field="prediction.p99_s", code=code, text=text, numbers={"rate_rps": found.rate_rps})
 
 
 def margin(settings: Settings) -> Reason:
     """Why a share of the SLO is kept free."""
-    text = f"{settings.margin:.0%} of the SLO is kept free: the simulated p99 is within about that of a real server's"
+    text = f"{settings.margin:.0%} of the SLO is kept free: the predicted p99 is within about that of a real server's"
     return Reason(field="margin", code="margin-simulation-error", text=text, numbers={"margin": settings.margin})
 
 
-def replicas_at_high_rate(needed: int, intent: Intent, chosen: Candidate) -> Reason:
-    """Why so many replicas at the busy rate."""
+def replicas_at_high_rate(needed: int, intent: Intent, chosen: Candidate, load: Load | None) -> Reason:
+    """Why so many replicas at the busy rate, and how many over the day where the load is known."""
     text = f"{intent.rate.high_rps:.4g} rps / {chosen.capacity_rps:.4g} rps a replica, rounded up"
     numbers = {"high_rps": intent.rate.high_rps, "capacity_rps": chosen.capacity_rps}
+    if load is not None:
+        over = course(load, chosen.capacity_rps)
+        spans = "by spans of four hours" if over.by_day else "by sixths"
+        text += (
+            f"; {load.source} takes {over.least} to {over.most}, {over.mean:.3g} on average "
+            f"({spans}: {', '.join(f'{part:.3g}' for part in over.parts)})"
+        )
+        numbers |= {"least": float(over.least), "mean": over.mean, "most": float(over.most)}
     return Reason(field="replicas_at_high_rate", code="replicas-rate-over-capacity", text=text, numbers=numbers)

@@ -69,10 +69,16 @@ def _shortest_slo(
     replica: Replica, rate_rps: float, max_replicas: int | None, start_s: float, settings: Settings
 ) -> float | None:
     """The first SLO from `start_s` upwards, in steps of a quarter, that the replicas allowed hold; None: none does."""
+    counts = dict.fromkeys((1, _most_capable(replica)))  # one instance first: mostly computed, not simulated
 
     def holds(slo_s: float) -> bool:
-        capacity_rps = _best(replica, slo_s * (1 - settings.margin), settings).capacity_rps
-        return capacity_rps > 0 and (max_replicas is None or replicas_for(rate_rps, capacity_rps) <= max_replicas)
+        limit_s = slo_s * (1 - settings.margin)
+        found = (search(replica, instances=count, limit_s=limit_s, settings=settings)[0] for count in counts)
+        return any(
+            each.capacity_rps > 0
+            and (max_replicas is None or replicas_for(rate_rps, each.capacity_rps) <= max_replicas)
+            for each in found
+        )
 
     slos = [round_up(start_s * _LOOSER**step) for step in range(_STEPS)]
     first = bisect_left(slos, True, key=holds)  # a longer SLO holds whatever a shorter one does
@@ -81,8 +87,11 @@ def _shortest_slo(
 
 def _best(replica: Replica, limit_s: float, settings: Settings) -> Candidate:
     """The choice with the most capacity, for the instance count that can do most."""
-    count = max(range(1, replica.instances + 1), key=lambda count: count * per_core_rps(replica, count))
-    return search(replica, instances=count, limit_s=limit_s, settings=settings)[0]
+    return search(replica, instances=_most_capable(replica), limit_s=limit_s, settings=settings)[0]
+
+
+def _most_capable(replica: Replica) -> int:
+    return max(range(1, replica.instances + 1), key=lambda count: count * per_core_rps(replica, count))
 
 
 def round_up(seconds: float) -> float:

@@ -1,14 +1,15 @@
 """The plan: intent and profiles in, every number of the service out, each with its reason.
 
-Order: hardware kinds as the user prefers them → size of a replica → batching and queue delay by simulation → replicas
-→ concurrency limit and target → autoscaler → time-out → resources. Raises InfeasibleError with the binding constraint
-and the nearest plan that works. Pure and deterministic.
+Order: hardware kinds as the user prefers them → size of a replica → batching and queue delay → replicas → concurrency
+limit and target → autoscaler, tried on a rise of the load → time-out → resources. Raises InfeasibleError with the
+binding constraint and the nearest plan that works. Pure and deterministic.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from kserve_ext.domain import Intent, Plan, Prediction, Profile, Reason
 from kserve_ext.errors import InfeasibleError, Problem, ProfileError
@@ -16,13 +17,16 @@ from kserve_ext.policy import batching, concurrency, explanations, infeasible, r
 from kserve_ext.policy.accelerators import accelerators
 from kserve_ext.policy.batching import Candidate
 from kserve_ext.policy.contradictions import with_warnings
-from kserve_ext.policy.replica import Replica, build_replica, predict
+from kserve_ext.policy.rehearsal import Carried
+from kserve_ext.policy.replica import Replica, batch_queue, build_replica, exact, predict, simulated
 from kserve_ext.policy.request import PlanRequest, Settings
-from kserve_ext.policy.scaling import scaling, scaling_metric
+from kserve_ext.policy.scaling import PLANNED_METRICS, scaling, scaling_metric
 from kserve_ext.policy.shape import instance_counts
+from kserve_ext.policy.tuning import Rules, has_choice, tune
 
 _QUEUE_FULL = 11  # queue-proxy lets 10 x the limit wait beside the limit itself, the next request gets 503
 _MAX_TIMEOUT_S = 600  # Knative's max-revision-timeout-seconds, config-defaults
+_QUARTERS = (0.25, 0.5, 0.75)
 _DRAIN_QUIET_S = 30  # queue-proxy keeps a stopping pod that long, inside its grace period, which is the time-out
 
 
@@ -35,6 +39,7 @@ class Choice:
     candidates: tuple[Candidate, ...]  # most capacity first
     chosen: Candidate
     needed: int  # replicas at the busy rate
+    refused: Mapping[str, str] = field(default_factory=dict)  # kinds tried before, and what binds there
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -61,7 +66,7 @@ def choose(request: PlanRequest) -> Choice:
                     allowed=", ".join(intent.hardware)),
             remedy=f"measure one with `kserve-ext profile {intent.model} --hardware {intent.hardware[0]}`",
         )  # fmt: skip
-    refusals: list[InfeasibleError] = []
+    refusals: dict[str, InfeasibleError] = {}
     for kind in usable:
         profile = request.profiles[kind]
         if profile.hardware != kind:
@@ -69,10 +74,12 @@ def choose(request: PlanRequest) -> Choice:
                 Problem(field="hardware", what="a profile of other hardware", found=profile.hardware, allowed=kind)
             )
         try:
-            return _choose_on(request, profile)
+            found = _choose_on(request, profile)
         except InfeasibleError as error:
-            refusals.append(error)
-    raise infeasible.on_no_hardware(usable, refusals)
+            refusals[kind] = error
+        else:
+            return replace(found, refused={other: error.binding for other, error in refusals.items()})
+    raise infeasible.on_no_hardware(usable, tuple(refusals.values()))
 
 
 def _choose_on(request: PlanRequest, profile: Profile) -> Choice:
@@ -103,14 +110,19 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
     """The plan for a choice: everything that follows from it, with reasons and warnings."""
     intent, settings, profile, chosen = request.intent, request.settings, choice.profile, choice.chosen
     allowed_s = limit_s(intent, settings)
-    reasons = [explanations.hardware(intent, profile), *explanations.stages(choice.replica, choice.candidates, chosen)]
+    reasons = [
+        explanations.hardware(intent, profile, choice.refused),
+        *explanations.stages(choice.replica, choice.candidates, chosen),
+    ]
 
     concurrency_limit, limit_reason = concurrency.limit(choice.replica, chosen, allowed_s, settings)
     if intent.pins.container_concurrency is not None:
         concurrency_limit = intent.pins.container_concurrency
         limit_reason = explanations.set_by_user("concurrency_limit", concurrency_limit)
-    at_capacity = _predict(choice, chosen.capacity_rps, concurrency_limit, settings)
-    target, target_reason = _target(intent, at_capacity, concurrency_limit)
+    at_capacity, _ = _predict(choice, chosen.capacity_rps, concurrency_limit, settings)
+    targets = _targets(intent, at_capacity, concurrency_limit)
+    metric = scaling_metric(intent.pins)
+    target, target_reason = targets.get(metric, targets["concurrency"])
 
     start_s = replicas.cold_start_s(profile, settings)
     min_replicas, min_reason = replicas.least(intent, chosen.capacity_rps, start_s)
@@ -119,9 +131,14 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
         intent, target=target, needed=choice.needed, min_replicas=min(min_replicas, max_replicas),
         max_replicas=max_replicas, start_s=start_s,
     )  # fmt: skip
+    scaler_reasons = (target_reason, *scaler_reasons)
+    if has_choice(scaler, intent, chosen.capacity_rps):
+        rules = Rules(scaling=scaler, reasons=scaler_reasons, targets=targets)
+        carried = _carried(choice, at_capacity, concurrency_limit, start_s, request)
+        scaler, scaler_reasons = tune(rules, carried, intent, concurrency_limit, settings, request.load)
     timeout_s, timeout_reason = _timeout(intent, chosen, concurrency_limit, scaler.min_replicas, start_s)
     wanted, resource_reasons = resources.size(profile, chosen.stages, chosen.capacity_rps, intent.pins, settings)
-    prediction = _predict(choice, intent.rate.high_rps / choice.needed, concurrency_limit, settings)
+    prediction, is_exact = _predict(choice, intent.rate.high_rps / choice.needed, concurrency_limit, settings)
     decided = Plan(
         service=intent.name,
         namespace=intent.namespace,
@@ -140,28 +157,51 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
         replicas_at_high_rate=choice.needed,
         reasons=(
             *reasons, explanations.capacity(chosen, intent, settings), explanations.margin(settings),
-            explanations.replicas_at_high_rate(choice.needed, intent, chosen),
-            limit_reason, target_reason, min_reason, max_reason, *scaler_reasons, timeout_reason, *resource_reasons,
+            explanations.replicas_at_high_rate(choice.needed, intent, chosen, request.load),
+            explanations.prediction(prediction, is_exact, settings),
+            limit_reason, min_reason, max_reason, *scaler_reasons, timeout_reason, *resource_reasons,
         ),
     )  # fmt: skip
     return with_warnings(decided, intent, choice.replica, min_replicas, settings)
 
 
-def _predict(choice: Choice, rate_rps: float, concurrency_limit: int, settings: Settings) -> Prediction:
-    return predict(
-        choice.replica, choice.chosen.stages, rate_rps, settings=settings,
-        requests=settings.confirmed_requests, concurrency_limit=concurrency_limit or None,
+def _predict(choice: Choice, rate_rps: float, concurrency_limit: int, settings: Settings) -> tuple[Prediction, bool]:
+    """What a replica does at a rate, and whether that is exact."""
+    stages, limit = choice.chosen.stages, concurrency_limit or None
+    found = exact(batch_queue(choice.replica, stages), rate_rps, limit)
+    if found is not None:
+        return found, True
+    return simulated(
+        choice.replica, stages, rate_rps, settings=settings, requests=settings.confirmed_requests,
+        concurrency_limit=limit,
+    ), False  # fmt: skip
+
+
+def _carried(
+    choice: Choice, at_capacity: Prediction, concurrency_limit: int, start_s: float, request: PlanRequest
+) -> Carried:
+    """What a replica does at quarters of its capacity, for the rehearsal."""
+    settings, chosen = request.settings, choice.chosen
+    below = [
+        predict(choice.replica, chosen.stages, share * chosen.capacity_rps, settings=settings,
+                requests=settings.simulated_requests // 4, concurrency_limit=concurrency_limit or None).mean_concurrency
+        for share in _QUARTERS
+    ]  # fmt: skip
+    return Carried(
+        capacity_rps=chosen.capacity_rps, saturated_rps=chosen.saturated_rps, start_s=start_s,
+        slo_s=request.intent.slo.p99_s, concurrency=(0.0, *below, at_capacity.mean_concurrency),
     )  # fmt: skip
 
 
-def _target(intent: Intent, at_capacity: Prediction, concurrency_limit: int) -> tuple[float, Reason]:
+def _targets(intent: Intent, at_capacity: Prediction, concurrency_limit: int) -> dict[str, tuple[float, Reason]]:
+    """The soft target by metric; the user's own for each where one is set."""
     pinned = intent.pins.scale_target
     if pinned is None and "target" in intent.pins.autoscaling:
         pinned = float(intent.pins.autoscaling["target"])
     if pinned is not None:
-        return pinned, explanations.set_by_user("scaling.target", pinned)
+        return {metric: (pinned, explanations.set_by_user("scaling.target", pinned)) for metric in PLANNED_METRICS}
     limit = concurrency_limit or concurrency.KNATIVE_MAX_CONCURRENCY
-    return concurrency.target(at_capacity, limit, scaling_metric(intent.pins))
+    return {metric: concurrency.target(at_capacity, limit, metric) for metric in PLANNED_METRICS}
 
 
 def _timeout(

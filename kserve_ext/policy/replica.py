@@ -1,4 +1,8 @@
-"""One replica as the simulator sees it: its stages, its fixed overhead, and what it does at a given rate."""
+"""One replica: its stages, its fixed overhead, and what it does at a given rate.
+
+Where one instance of one stage answers without a queue delay the answer is computed exactly, from the law of its batch
+queue; everywhere else it is simulated request by request. Both use the same measured laws.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,14 @@ from numpy.typing import NDArray
 from kserve_ext.domain import IDLE_S, Prediction, Profile, StagePlan
 from kserve_ext.policy.request import Settings
 from kserve_ext.profile.fit import fit
+from kserve_ext.queueing.batch_queue import BatchQueue, solve, states
+from kserve_ext.queueing.batch_sojourn import sojourn
 from kserve_ext.simulate.batcher import Seconds, Stage, simulate
 from kserve_ext.simulate.law import LEVELS, ServiceLaw, spread
 
 _WARM_UP = 0.05  # share of the simulated requests left out: the replica starts empty
+_MOST_STATES = 800  # queue lengths of an exact prediction: from there on a simulation takes no longer
+_RARELY = 1e-4  # of the batches: a limit that is met no more often than that moves no p99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +132,67 @@ def predict(
     requests: int,
     concurrency_limit: int | None = None,
 ) -> Prediction:
-    """What one replica does with Poisson arrivals at `rate_rps`."""
+    """What one replica does with Poisson arrivals at `rate_rps`: exactly where that can be had, else simulated."""
+    found = exact(batch_queue(replica, stages), rate_rps, concurrency_limit)
+    return found or simulated(
+        replica, stages, rate_rps, settings=settings, requests=requests, concurrency_limit=concurrency_limit
+    )
+
+
+def batch_queue(replica: Replica, stages: Sequence[StagePlan]) -> BatchQueue | None:
+    """The replica as a queue that has an exact solution: one stage, one instance, no delay. None: it is another."""
+    law, stage = replica.laws[0], stages[0]
+    batch = max(1, stage.max_batch_size)
+    if len(stages) > 1 or stage.instances > 1 or (batch > 1 and stage.max_queue_delay_s > 0):
+        return None
+    return BatchQueue(
+        service_s=np.array([law.levels_s(rows, 1) for rows in range(1, batch + 1)]),
+        overhead_s=np.array(replica.overhead_levels_s),
+        service_cold_extra_s=law.idle_extra_s(1),
+        overhead_cold_extra_s=replica.overhead_after_idle_extra_s,
+        cold_after_s=IDLE_S,
+    )
+
+
+def is_solvable(queue: BatchQueue | None, rate_rps: float) -> bool:
+    """Whether the exact law at this rate takes less work than a simulation."""
+    return queue is not None and 0 < rate_rps < queue.saturated_rps and states(queue, rate_rps) <= _MOST_STATES
+
+
+def exact(queue: BatchQueue | None, rate_rps: float, concurrency_limit: int | None = None) -> Prediction | None:
+    """The figures of the steady state; None where they have to be simulated.
+
+    A limit of two batches changes nothing: the next batch is full whenever enough requests wait. A lower one changes
+    nothing either as long as it is practically never reached.
+    """
+    if queue is None or not is_solvable(queue, rate_rps):
+        return None
+    steady = solve(queue, rate_rps)
+    batch, limit = queue.max_batch, concurrency_limit or 2 * queue.max_batch
+    if batch > 1 and limit < 2 * batch and steady.waiting[max(0, limit - batch) :].sum() > _RARELY:
+        return None
+    law = sojourn(steady)
+    return Prediction(
+        rate_rps=rate_rps,
+        throughput_rps=rate_rps,
+        p50_s=law.quantile_s(0.50),
+        p95_s=law.quantile_s(0.95),
+        p99_s=law.quantile_s(0.99),
+        mean_batch=steady.mean_batch,
+        mean_concurrency=steady.mean_concurrency,
+    )
+
+
+def simulated(
+    replica: Replica,
+    stages: Sequence[StagePlan],
+    rate_rps: float,
+    *,
+    settings: Settings,
+    requests: int,
+    concurrency_limit: int | None = None,
+) -> Prediction:
+    """The figures of that many simulated requests, the same arrivals for every choice."""
     arrivals_s = poisson_arrivals(requests, settings.seed) / rate_rps
     return summarise(
         *latencies_s(replica, stages, arrivals_s, concurrency_limit=concurrency_limit, seed=settings.seed),

@@ -17,6 +17,8 @@ PLANNED_METRICS = ("concurrency", "rps")  # a target for any other metric is the
 _DEFAULT_WINDOW_S = 60.0  # stable-window, Knative config-autoscaler; allowed 6 s to 1 h
 _MAX_WINDOW_S = 3600.0
 _PANIC_WINDOW_PERCENT = 10.0  # panic-window-percentage, Knative's default
+_GRACE_S = 30.0  # scale-to-zero-grace-period, Knative config-autoscaler: a retention below it does nothing
+_ONE_REPLICA_AVAILABILITY = 0.999  # above it, a service that wakes up does not wait for a single pod
 _DIRECT_RPS = 2000.0  # above it the activator, a proxy of its own, would cost more than its balancing saves
 
 
@@ -33,19 +35,17 @@ def scaling(
         "target_burst_capacity": _burst_capacity(intent, max_replicas),
         "scale_down_delay_s": _scale_down_delay(start_s),
         "initial_scale": _initial_scale(needed, min_replicas),
+        "activation_scale": _activation_scale(intent, min_replicas, max_replicas),
     }
-    values: dict[str, float] = {}
-    reasons: list[Reason] = []
-    for name, (value, code, text) in decided.items():
-        annotation = ANNOTATIONS[name]
-        if annotation in pinned:
-            value, code, text = (
-                parse_annotation(pinned[annotation]),
-                "set-by-user",
-                f"{pinned[annotation]} set in the manifest",
-            )
-        values[name] = value
-        reasons.append(Reason(field=f"scaling.{name}", code=code, text=text, numbers={name: value}))
+    decided |= _set_by_user(pinned)
+    if "scale_to_zero_retention_s" not in decided:
+        idle_s = decided["window_s"][0] + decided["scale_down_delay_s"][0]
+        decided["scale_to_zero_retention_s"] = _retention(intent, min_replicas, start_s, idle_s)
+    values = {name: value for name, (value, _, _) in decided.items()}
+    reasons = [
+        Reason(field=f"scaling.{name}", code=code, text=text, numbers={name: value})
+        for name, (value, code, text) in decided.items()
+    ]
     metric = scaling_metric(intent.pins)
     reasons.append(_metric(metric, "metric" in pinned or intent.pins.scale_metric is not None))
     return (
@@ -61,6 +61,8 @@ def scaling(
             window_s=values["window_s"],
             scale_down_delay_s=values["scale_down_delay_s"],
             initial_scale=int(values["initial_scale"]),
+            activation_scale=int(values["activation_scale"]),
+            scale_to_zero_retention_s=values["scale_to_zero_retention_s"],
         ),
         tuple(reasons),
     )
@@ -74,7 +76,17 @@ ANNOTATIONS: Mapping[str, str] = {  # field of Scaling -> annotation under autos
     "target_burst_capacity": "target-burst-capacity",
     "scale_down_delay_s": "scale-down-delay",
     "initial_scale": "initial-scale",
+    "activation_scale": "activation-scale",
+    "scale_to_zero_retention_s": "scale-to-zero-pod-retention-period",
 }
+
+
+def _set_by_user(pinned: Mapping[str, str]) -> dict[str, tuple[float, str, str]]:
+    return {
+        field: (parse_annotation(pinned[name]), "set-by-user", f"{pinned[name]} set in the manifest")
+        for field, name in ANNOTATIONS.items()
+        if name in pinned
+    }
 
 
 def scaling_metric(pins: Pins) -> str:
@@ -136,6 +148,34 @@ def _initial_scale(needed: int, min_replicas: int) -> tuple[float, str, str]:
     chosen = max(1, min(needed, min_replicas))
     text = f"a new revision takes traffic once {chosen} replica{'s are' if chosen > 1 else ' is'} ready"
     return float(chosen), "initial-scale-quiet-rate", text
+
+
+def _activation_scale(intent: Intent, min_replicas: int, max_replicas: int) -> tuple[float, str, str]:
+    if min_replicas > 0:
+        return 1.0, "activation-never-at-zero", "never at zero, so there is nothing to wake"
+    if intent.slo.availability > _ONE_REPLICA_AVAILABILITY and max_replicas > 1:
+        text = f"two at once: {intent.slo.availability:.4%} leaves no room for one pod that fails to start"
+        return 2.0, "activation-two", text
+    text = f"one replica carries the {intent.rate.low_rps:.3g} rps that wake it; Knative takes no lower number"
+    return 1.0, "activation-one", text
+
+
+def _retention(intent: Intent, min_replicas: int, start_s: float, idle_s: float) -> tuple[float, str, str]:
+    """Beyond the window, the delay and the grace that Knative waits anyway, until a start costs as much as keeping it."""
+    if min_replicas > 0:
+        return 0.0, "retention-never-at-zero", "never at zero, so there is no last replica to keep"
+    kept_s = idle_s + _GRACE_S
+    if start_s <= kept_s:
+        cold = math.exp(-intent.rate.low_rps * kept_s)
+        text = (
+            f"window, delay and grace keep the last replica idle for {format_duration(kept_s)} as it is, longer than the "
+            f"{format_duration(start_s)} to start one (break-even); of requests at {intent.rate.low_rps:.3g} rps "
+            f"{cold:.0%} then meet a cold start"
+        )
+        return 0.0, "retention-kept-long-enough", text
+    chosen = min(_MAX_WINDOW_S, float(math.ceil(start_s - idle_s)))
+    text = f"a start takes {format_duration(start_s)}: the last replica is kept idle for as long as that (break-even)"
+    return chosen, "retention-break-even", text
 
 
 def _metric(metric: str, by_user: bool) -> Reason:

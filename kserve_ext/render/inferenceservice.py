@@ -67,6 +67,11 @@ def _scale_in_knative(predictor: dict[str, Any], annotations: Mapping[str, Any],
 def autoscaling_annotations(plan: Plan) -> dict[str, str]:
     """Knative's annotations without their prefix. min-scale and max-scale are absent: KServe drops them for its fields."""
     scaling = plan.scaling
+    from_zero = {}
+    if scaling.activation_scale > 1:  # Knative refuses 1, which is what it does without
+        from_zero["activation-scale"] = str(scaling.activation_scale)
+    if scaling.min_replicas == 0:
+        from_zero["scale-to-zero-pod-retention-period"] = f"{math.ceil(scaling.scale_to_zero_retention_s)}s"
     return {
         "metric": scaling.metric,
         "target": _decimal(scaling.target),
@@ -77,6 +82,7 @@ def autoscaling_annotations(plan: Plan) -> dict[str, str]:
         "window": f"{math.ceil(scaling.window_s)}s",
         "scale-down-delay": f"{math.ceil(scaling.scale_down_delay_s)}s",
         "initial-scale": str(scaling.initial_scale),
+        **from_zero,
     }
 
 

@@ -11,7 +11,10 @@ import yaml
 
 from kserve_ext.domain import Plan, Resources, Scaling
 
-COMMANDS = ["init", "profile", "verify", "plan", "explain", "render", "schema", "run", "up", "version"]
+COMMANDS = [
+    "init", "profile", "verify", "plan", "explain", "render", "lint", "fleet", "traffic", "simulate", "whatif", "demo",
+    "schema", "run", "up", "version",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -68,7 +68,7 @@ def test_a_clusters_nodes_become_a_fleet_file(kserve_ext) -> None:
 
 
 def test_alternatives_are_listed_and_their_front_is_drawn(kserve_ext, tmp_path: Path) -> None:
-    done = kserve_ext("fleet", "alternatives", ONE, "--fleet", str(FLEET), "--html", "a.html", "-o", "json")
+    done = kserve_ext("plan", "--alternatives", ONE, "--fleet", str(FLEET), "--html", "a.html", "-o", "json")
     assert done.returncode == 0, done.stderr
     assert any(one["best"] and one["cost_per_million"] > 0 for one in json.loads(done.stdout)["found"])
     page = (tmp_path / "a.html").read_text()

@@ -27,8 +27,8 @@ ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with the README's manifests, models and policy, so that nothing is written into the project."""
-    for name in ("manifests", "model_repo"):
+    """A folder with the README's manifests, models, traces and policy, so that nothing is written into the project."""
+    for name in ("manifests", "model_repo", "benchmarks/data"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".b*", "*.onnx"))
     (tmp_path / "two_replicas.py").write_text(next(block for language, block in BLOCKS if language == "python"))
     return tmp_path

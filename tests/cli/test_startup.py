@@ -57,6 +57,8 @@ def test_help_pulls_in_the_command_line_libraries_only() -> None:
     assert third_party(help_of()) <= FOR_HELP
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "verify", "profile", "init"])
+@pytest.mark.parametrize(
+    "command", ["plan", "run", "verify", "profile", "init", "lint", "fleet", "traffic", "simulate", "whatif", "demo"]
+)
 def test_help_of_a_command_pulls_in_no_heavy_library(command: str) -> None:
     assert not third_party(help_of(command)) & HEAVY

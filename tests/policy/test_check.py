@@ -37,6 +37,8 @@ def test_an_answer_that_is_no_plan_is_refused_with_its_type(answer: object) -> N
         (lambda p: replace(p, scaling=replace(p.scaling, target=float("nan"))), "scaling.target: out of range; found nan"),
         (lambda p: replace(p, scaling=replace(p.scaling, window_s=5)), "scaling.window_s: out of range; found 5"),
         (lambda p: replace(p, scaling=replace(p.scaling, panic_threshold_percent=100)), "scaling.panic_threshold_percent"),
+        (lambda p: replace(p, scaling=replace(p.scaling, activation_scale=0)), "scaling.activation_scale: out of range"),
+        (lambda p: replace(p, scaling=replace(p.scaling, scale_to_zero_retention_s=3601)), "scaling.scale_to_zero_retention_s"),
         (lambda p: replace(p, timeout_s=0.5), "timeout_s: out of range; found 0.5; allowed: 1 to inf"),
         (lambda p: replace(p, stages=(replace(p.stages[0], instances=0),)), "stages[0]: out of range; found StagePlan("),
         (lambda p: replace(p, reasons=p.reasons[1:]), "hardware: has no reason; allowed: a Reason for every field"),

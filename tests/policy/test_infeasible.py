@@ -33,7 +33,7 @@ def test_an_slo_shorter_than_one_inference_names_the_time_of_one_and_the_shortes
     assert offered is not None
     nearest_s = parse_duration_s(offered[1])
     assert plan(request(intent(slo_s=nearest_s, high_rps=40))).replicas_at_high_rate >= 1
-    refusal(intent(slo_s=nearest_s / 1.3, high_rps=40))
+    refusal(intent(slo_s=nearest_s / 1.4, high_rps=40))  # a step of 1.25, and two digits
 
 
 def test_too_few_replicas_name_how_many_are_needed_how_much_they_carry_and_how_long_an_slo_would_do() -> None:

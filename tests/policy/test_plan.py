@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from factories import intent, profile, request, stage_profile
 
-from kserve_ext.domain import Plan, Reason
+from kserve_ext.domain import Plan, Profile, Reason
 from kserve_ext.errors import InfeasibleError, ProfileError
 from kserve_ext.policy import PlanRequest, Settings, plan
 
@@ -29,6 +29,23 @@ def test_a_plan_carries_what_was_asked_for_by_name() -> None:
     assert (decided.service, decided.namespace, decided.model) == ("service", "default", "m")
     assert (decided.hardware, decided.protocol, decided.slo) == ("cpu", wanted.protocol, wanted.slo)
     assert decided.margin == 0.10
+
+
+@pytest.mark.parametrize(
+    ("measured", "exact"),
+    [
+        (profile(), True),
+        (profile(stage_profile(batchable=False)), True),
+        (profile(stage_profile("tokenizer"), stage_profile("encoder")), False),
+        (profile(stage_profile(instances=2), hardware="gpu"), False),
+    ],
+)
+def test_the_plan_says_whether_its_latencies_are_exact_or_simulated(measured: Profile, exact: bool) -> None:
+    decided = plan(request(intent(slo_s=0.05, hardware=("cpu", "gpu")), measured))
+    kind = "exact" if exact else "simulated"
+    assert why(decided, "capacity_rps").code == f"capacity-{kind}-p99"
+    assert why(decided, "prediction.p99_s").code == f"prediction-{kind}"
+    assert ("computed exactly" in why(decided, "capacity_rps").text) == exact
 
 
 def test_batching_is_chosen_where_it_pays_and_the_reason_tells_the_gain_and_the_next_best() -> None:
@@ -63,13 +80,15 @@ def test_the_first_hardware_kind_that_holds_the_slo_is_taken() -> None:
     both = ("cpu", "gpu")
     decided = plan(request(intent(slo_s=0.02, hardware=both), slow, fast))
     assert (decided.hardware, dict(decided.resources.accelerators)) == ("gpu", {"nvidia.com/gpu": 1})
-    assert "cpu has no profile or does not hold it" in why(decided, "hardware").text
+    assert "; cpu does not (slo-p99 binds)" in why(decided, "hardware").text
     assert plan(request(intent(slo_s=1.0, hardware=both), slow, fast)).hardware == "cpu"
     assert plan(request(intent(slo_s=1.0, hardware=("gpu", "cpu")), slow, fast)).hardware == "gpu"
 
 
 def test_hardware_without_a_profile_is_skipped_and_without_any_is_an_error_that_says_how_to_measure() -> None:
-    assert plan(request(intent(hardware=("h100", "cpu")))).hardware == "cpu"
+    skipped = plan(request(intent(hardware=("h100", "cpu"))))
+    assert skipped.hardware == "cpu"
+    assert why(skipped, "hardware").text.endswith("; h100 has no profile")
     with pytest.raises(ProfileError) as caught:
         plan(request(intent(hardware=("h100", "a100"))))
     assert str(caught.value) == "no profile of m for the hardware asked for; found cpu; allowed: h100, a100"

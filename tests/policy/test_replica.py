@@ -9,7 +9,17 @@ from factories import SMALL, WITHOUT_SPREAD, profile, stage_profile
 
 from kserve_ext.domain import StagePlan
 from kserve_ext.policy import Settings
-from kserve_ext.policy.replica import build_replica, latencies_s, poisson_arrivals, predict, summarise
+from kserve_ext.policy.replica import (
+    Replica,
+    batch_queue,
+    build_replica,
+    exact,
+    latencies_s,
+    poisson_arrivals,
+    predict,
+    simulated,
+    summarise,
+)
 
 ONE_ROW = StagePlan(model="m", max_batch_size=1, max_queue_delay_s=0.0, instances=1, threads=1)
 
@@ -35,8 +45,61 @@ def p99_of_sojourn(load: float) -> float:
 def test_the_p99_of_the_default_arrivals_is_that_of_the_formula_within_10_percent(load: float, requests: int) -> None:
     """Arrivals of one seed stand for all: with an unlucky seed the p99 at 90 % load is 26 % off."""
     measured = profile(stage_profile(fixed_s=0.009, row_s=0.001, batches=(1,), spread=WITHOUT_SPREAD), overhead_s=1e-9)
-    seen = predict(build_replica(measured), [ONE_ROW], load / 0.010, settings=Settings(), requests=requests)
-    assert seen.p99_s == pytest.approx(0.010 * p99_of_sojourn(load), rel=0.10)
+    replica = build_replica(measured)
+    formula_s = 0.010 * p99_of_sojourn(load)
+    run = simulated(replica, [ONE_ROW], load / 0.010, settings=Settings(), requests=requests)
+    assert run.p99_s == pytest.approx(formula_s, rel=0.10)
+    assert predict(replica, [ONE_ROW], load / 0.010, settings=Settings(), requests=1).p99_s == pytest.approx(
+        formula_s, rel=0.003
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "limit", "exact"),
+    [
+        ({}, None, True),
+        ({}, 2, True),
+        ({"max_batch_size": 0}, 1, True),
+        ({"max_batch_size": 8}, None, True),
+        ({"max_batch_size": 8}, 16, True),
+        ({"max_batch_size": 8}, 12, False),  # batches of 8 do not fill while another runs
+        ({"max_batch_size": 8, "max_queue_delay_s": 0.001}, None, False),
+        ({"instances": 2}, None, False),
+    ],
+)
+def test_the_exact_law_is_used_where_it_is_that_of_the_replica(
+    changed: dict[str, float], limit: int | None, exact: bool
+) -> None:
+    stages = [replace(ONE_ROW, **changed)]
+    replica = build_replica(profile(stage_profile(instances=2)))
+    rate_rps = 0.85 * replica.saturated_rps(stages)
+    one, other = (
+        predict(replica, stages, rate_rps, settings=SMALL, requests=count, concurrency_limit=limit)
+        for count in (300, 400)
+    )
+    assert (one == other) == exact
+
+
+def test_a_limit_that_is_practically_never_met_leaves_the_law_exact() -> None:
+    eight, replica = [replace(ONE_ROW, max_batch_size=8)], build_replica(profile())
+    queue = batch_queue(replica, eight)
+    assert [exact(queue, rate, 12) is not None for rate in (20.0, 900.0)] == [True, False]
+    seen = simulated(replica, eight, 20.0, settings=SMALL, requests=20_000, concurrency_limit=12)
+    assert exact_p99(replica, 20.0) == pytest.approx(seen.p99_s, rel=0.03)
+
+
+def exact_p99(replica: Replica, rate_rps: float) -> float:
+    found = exact(batch_queue(replica, [replace(ONE_ROW, max_batch_size=8)]), rate_rps)
+    assert found is not None
+    return found.p99_s
+
+
+def test_near_saturation_a_simulation_takes_less_work_than_the_exact_law() -> None:
+    replica = build_replica(profile())
+    queue = batch_queue(replica, [ONE_ROW])
+    assert exact(queue, 0.9 * replica.saturated_rps([ONE_ROW])) is not None
+    assert exact(queue, 0.9999 * replica.saturated_rps([ONE_ROW])) is None
+    assert exact(queue, 1.1 * replica.saturated_rps([ONE_ROW])) is None
 
 
 def test_the_formula_of_the_referee_has_known_values() -> None:
@@ -46,7 +109,7 @@ def test_the_formula_of_the_referee_has_known_values() -> None:
 
 
 def test_a_prediction_has_the_rate_asked_for_and_the_concurrency_of_littles_law() -> None:
-    seen = predict(build_replica(profile()), [ONE_ROW], 100.0, settings=SMALL, requests=600)
+    seen = simulated(build_replica(profile()), [ONE_ROW], 100.0, settings=SMALL, requests=600)
     assert seen.rate_rps == 100.0
     assert seen.throughput_rps == pytest.approx(100, rel=0.05)
     assert seen.throughput_rps <= 100

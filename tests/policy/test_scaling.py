@@ -13,11 +13,11 @@ from kserve_ext.policy.scaling import ANNOTATIONS, parse_annotation, scaling, sc
 
 def decided(
     *, needed: int = 4, low: int = 2, high: int = 5, start_s: float = 6.5, high_rps: float = 400.0,
-    target: float = 8.0, pins: Pins | None = None,
+    target: float = 8.0, pins: Pins | None = None, availability: float = 0.999,
 ) -> tuple[Scaling, dict[str, Reason]]:  # fmt: skip
     scaler, reasons = scaling(
-        intent(high_rps=high_rps, pins=pins), target=target, needed=needed, min_replicas=low, max_replicas=high,
-        start_s=start_s,
+        intent(high_rps=high_rps, pins=pins, availability=availability), target=target, needed=needed,
+        min_replicas=low, max_replicas=high, start_s=start_s,
     )  # fmt: skip
     return scaler, {reason.field.removeprefix("scaling."): reason for reason in reasons}
 
@@ -87,6 +87,39 @@ def test_a_new_revision_starts_with_the_quiet_replicas_but_at_least_one(needed: 
     assert decided(needed=needed, low=low, high=9)[0].initial_scale == initial
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "availability", "woken", "code"),
+    [
+        (1, 5, 0.9999, 1, "activation-never-at-zero"),
+        (0, 5, 0.999, 1, "activation-one"),
+        (0, 5, 0.9999, 2, "activation-two"),
+        (0, 1, 0.9999, 1, "activation-one"),
+    ],
+)
+def test_a_request_wakes_two_replicas_only_where_one_that_fails_would_cost_the_availability(
+    low: int, high: int, availability: float, woken: int, code: str
+) -> None:
+    scaler, reasons = decided(low=low, high=high, availability=availability)
+    assert (scaler.activation_scale, reasons["activation_scale"].code) == (woken, code)
+
+
+@pytest.mark.parametrize(
+    ("low", "start_s", "pins", "kept_s", "code"),
+    [
+        (1, 500.0, None, 0, "retention-never-at-zero"),
+        (0, 6.5, None, 0, "retention-kept-long-enough"),
+        (0, 500.0, None, 0, "retention-kept-long-enough"),  # the window alone is two starts
+        (0, 500.0, Pins(autoscaling={"window": "60s", "scale-down-delay": "0"}), 440, "retention-break-even"),
+        (0, 80.0, Pins(autoscaling={"window": "60s", "scale-down-delay": "0"}), 0, "retention-kept-long-enough"),
+    ],
+)
+def test_the_last_replica_is_kept_until_a_start_costs_as_much(
+    low: int, start_s: float, pins: Pins | None, kept_s: float, code: str
+) -> None:
+    scaler, reasons = decided(low=low, start_s=start_s, pins=pins)
+    assert (scaler.scale_to_zero_retention_s, reasons["scale_to_zero_retention_s"].code) == (kept_s, code)
+
+
 def test_the_target_is_used_in_full() -> None:
     assert decided()[0].target_utilization_percent == 100
 
@@ -103,6 +136,8 @@ def test_the_target_is_used_in_full() -> None:
         ("scale_down_delay_s", "0", 0.0),
         ("scale_down_delay_s", "15m", 900.0),
         ("initial_scale", "3", 3),
+        ("activation_scale", "4", 4),
+        ("scale_to_zero_retention_s", "10m", 600.0),
     ],
 )
 def test_an_annotation_that_a_person_set_is_kept_and_said(field: str, written: str, value: float) -> None:

@@ -134,6 +134,9 @@ def from_plan(scaling: Scaling, concurrency_limit: int) -> KpaScaler:
         panic_threshold=scaling.panic_threshold_percent / 100, metric=metric, stable_window_s=scaling.window_s,
         panic_window_s=panic_window_s(scaling.window_s, scaling.panic_window_percent),
         scale_down_delay_s=scaling.scale_down_delay_s, scraped=scaling.target_burst_capacity != -1,
+        activation_scale=scaling.activation_scale,
     )  # fmt: skip
     bounds = Bounds(min_replicas=scaling.min_replicas, max_replicas=scaling.max_replicas or None)
-    return KpaScaler(config=config, bounds=bounds, initial_scale=scaling.initial_scale)
+    return KpaScaler(
+        config=config, bounds=bounds, initial_scale=scaling.initial_scale, retention_s=scaling.scale_to_zero_retention_s
+    )

@@ -1,0 +1,116 @@
+"""Every policy of a comparison by name, ours beside those that people use. A name and a context in, a scaler out.
+
+Ours are Knative's autoscaler as a plan sets it, under the predictive floor; `ours-reactive` has the floor react only.
+The oracle is solved for the very requests of the workload. Nothing here is chosen by trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from kserve_ext.domain import Scaling
+from kserve_ext.errors import InputError, Problem
+from kserve_ext.policy.floor import FloorSettings, Sizing, attained_by_one, sizing_from
+from kserve_ext.policy.floored import FlooredScaler
+from kserve_ext.simulate.arrivals import Arrivals, Counts, per_second
+from kserve_ext.simulate.oracle import OracleScaler, count_compiled, count_reference, late_table, solve
+from kserve_ext.simulate.scaler import Scaler
+from kserve_ext.simulate.scalers.kpa import from_plan
+from kserve_ext.simulate.scalers.registry import SCALER_NAMES, Context, scaler_named
+from kserve_ext.simulate.scalers.sizing import staffing_for
+from kserve_ext.simulate.slots import serve_reference
+
+_BIN_S, _SHORT_BIN_S = 60, 10  # of the forecast: short where seconds are known
+_SECONDS = 5
+_LEAST_USE = 0.6  # a replica is meant to be busy for so much of its time at least
+
+CONTENDERS: tuple[str, ...] = (
+    "ours", "ours-reactive", "static-peak", "kpa-default", "kpa-cc1", "hpa-cpu-60", "hpa-cpu-80", "keda-rps",
+    "perfect-rate", "oracle",
+)  # fmt: skip
+
+
+def contender(name: str, context: Context) -> Scaler[Any]:
+    """The policy of that name, set up for the workload. Raises InputError for an unknown one."""
+    if name in SCALER_NAMES:
+        return scaler_named(name, context)
+    if name not in _OWN:
+        nearest = get_close_matches(name, CONTENDERS, n=1)
+        raise InputError(
+            Problem(what="unknown policy", found=repr(name), allowed=", ".join(CONTENDERS)),
+            remedy=f"did you mean {nearest[0]}?" if nearest else "",
+        )
+    return _OWN[name](context)
+
+
+def _ours(context: Context, *, foresee: bool = True) -> Scaler[Any]:
+    workload, sizing = context.workload, _sizing(context)
+    reactive = from_plan(_scaling(context, sizing), concurrency_limit=0)
+    counts, step_s = _counts(context.history, context.seed) if context.history else ((), 60)
+    floor = FloorSettings(
+        sizing=sizing, start_up_s=max(1.0, workload.cold_start.on_node_s), attainment=context.attainment,
+        bin_s=_SHORT_BIN_S if step_s < _SHORT_BIN_S else _BIN_S, least=context.bounds.min_replicas,
+        foresee=foresee,
+    )  # fmt: skip
+    return FlooredScaler(
+        reactive=reactive, floor=floor, late_above=workload.slo_s * sizing.saturated_rps, history=counts,
+        history_step_s=step_s,
+    )  # fmt: skip
+
+
+def _scaling(context: Context, sizing: Sizing) -> Scaling:
+    """Knative's settings, good for themselves: at the busiest minute known a replica takes what holds the SLO there."""
+    busiest_rps = max(1e-3, float(_busiest(context, _BIN_S)) / _BIN_S)
+    target_rps = busiest_rps / max(1, sizing.needed(busiest_rps, 1.0 - context.attainment))
+    return Scaling(
+        min_replicas=context.bounds.min_replicas, max_replicas=context.bounds.max_replicas or 0, metric="rps",
+        target=max(target_rps, _LEAST_USE * sizing.saturated_rps), target_utilization_percent=100.0,
+        panic_threshold_percent=210.0, panic_window_percent=10.0, target_burst_capacity=-1, window_s=60.0,
+        scale_down_delay_s=0.0, initial_scale=1,
+    )  # fmt: skip
+
+
+def _sizing(context: Context) -> Sizing:
+    """Late shares by Erlang and Kingman, exact for one replica, for up to twice the replicas of the busiest seconds."""
+    workload = context.workload
+    staffing = staffing_for(workload.service_time, workload.slo_s, 0.5)
+
+    def attained(rate_rps: float, replicas: int) -> float:
+        if replicas == 1:
+            return attained_by_one(rate_rps, staffing.service_s, workload.slo_s)
+        return staffing.attained(rate_rps, replicas)
+
+    most = 8 + int(2 * _busiest(context, _SECONDS) / _SECONDS * staffing.mean_s)
+    return sizing_from(attained, 1.0 / staffing.mean_s, most)
+
+
+def _busiest(context: Context, span_s: int) -> int:
+    """Most requests in a span of the traffic known before, or of the workload itself where there is none."""
+    counts = per_second(context.history or context.workload.arrivals, context.seed)
+    counts = counts[: len(counts) // span_s * span_s] if len(counts) >= span_s else counts
+    return int(counts.reshape(-1, min(span_s, len(counts))).sum(axis=1).max(initial=0))
+
+
+def _counts(history: Arrivals, seed: int) -> tuple[tuple[int, ...], int]:
+    """A trace as it is; anything else by the second."""
+    if isinstance(history, Counts):
+        return history.counts, history.step_s
+    return tuple(per_second(history, seed).tolist()), 1
+
+
+def _oracle(context: Context) -> Scaler[Any]:
+    workload = context.workload
+    count = count_reference if context.serve is serve_reference else count_compiled()
+    table = late_table(workload, seed=context.seed, count=count)
+    start_up_s = workload.cold_start.on_node_s
+    found = solve(table, attainment=context.attainment, start_up_s=start_up_s)
+    return OracleScaler(path=found.path, epoch_s=table.epoch_s, start_up_s=start_up_s)
+
+
+_OWN: Mapping[str, Callable[[Context], Scaler[Any]]] = {
+    "ours": _ours,
+    "ours-reactive": lambda context: _ours(context, foresee=False),
+    "oracle": _oracle,
+}
