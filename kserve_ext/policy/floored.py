@@ -33,18 +33,24 @@ class FlooredScaler:
     history: tuple[int, ...] = ()
     history_step_s: int = 60
     floor_interval_s: int = 10
+    learned: ScalerState | None = None  # what `learn` gave before, where it is at hand
 
     @property
     def interval_s(self) -> float:
         return self.reactive.interval_s
 
     def start(self, replicas: int) -> FlooredState:
-        state = start(self.floor)
-        if self.history:
-            begin_s = -len(self.history) * self.history_step_s
-            state = learn(state, begin_s, self.history, self.history_step_s, self.floor)
-        state, decision = step(state, Observation(start_s=0.0, now_s=0.0, arrivals=(), ready=replicas), self.floor)
+        state, decision = step(
+            self.learn(), Observation(start_s=0.0, now_s=0.0, arrivals=(), ready=replicas), self.floor
+        )
         return FlooredState(reactive=self.reactive.start(replicas), floor=state, replicas=decision.replicas)
+
+    def learn(self) -> ScalerState:
+        """The floor's state after the history; it does not depend on the attainment asked for."""
+        if self.learned is not None:
+            return self.learned
+        begin_s = -len(self.history) * self.history_step_s
+        return learn(start(self.floor), begin_s, self.history, self.history_step_s, self.floor)
 
     def step(self, state: FlooredState, tick: Tick) -> tuple[FlooredState, int]:
         reactive, wanted = self.reactive.step(state.reactive, tick)
@@ -56,9 +62,10 @@ class FlooredScaler:
                 reactive=reactive, floor=state.floor, replicas=state.replicas, arrivals=arrivals, late=late
             )
             return held, max(wanted, state.replicas)
+        last = tick.seconds[-1]
         seen = Observation(
             start_s=tick.now_s - len(arrivals), now_s=tick.now_s, arrivals=arrivals, ready=tick.ready,
-            starting=tick.starting, late=late,
+            starting=tick.starting, late=late, waiting=max(0.0, last.concurrency - last.busy),
         )  # fmt: skip
         floor, decision = step(state.floor, seen, self.floor)
         after = FlooredState(reactive=reactive, floor=floor, replicas=decision.replicas)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 from kserve_ext.errors import InputError
 from kserve_ext.policy.floor import FloorSettings, Observation, ScalerState, learn, sizing_from_capacity, start, step
-from kserve_ext.policy.floored import FlooredScaler
-from kserve_ext.simulate.arrivals import Rates
-from kserve_ext.simulate.engine import ColdStart, Workload, simulate_fleet
-from kserve_ext.simulate.scalers.fixed import StaticScaler
-from kserve_ext.simulate.service_time import Constant
+from kserve_ext.policy.floor.calendar import same_time
+from kserve_ext.policy.forecast.history import append, empty
 
 HOUR = 60
 
@@ -27,6 +26,11 @@ def rhythm(minutes: int, seed: int = 0) -> list[int]:
 
 
 def after(counts: list[int]) -> ScalerState:
+    return _after(tuple(counts))
+
+
+@functools.cache
+def _after(counts: tuple[int, ...]) -> ScalerState:
     return learn(start(settings()), 0.0, counts, 60.0, settings())
 
 
@@ -53,38 +57,64 @@ def test_a_floor_without_history_is_silent_and_says_how_much_it_needs() -> None:
     assert decision.reasons[0].numbers["needed_s"] > 60
 
 
-def test_a_floor_that_knows_the_day_rises_before_the_traffic_does() -> None:
-    counts = rhythm(5 * 1440)
-    known = counts[: 4 * 1440 + 6 * HOUR]
-    rising = ask(after(known), counts[: len(known) + HOUR], HOUR)
-    now_rps, later_rps = counts[len(known)] / 60, counts[len(known) + HOUR] / 60
-    assert later_rps > 1.2 * now_rps
-    assert rising[-1] > rising[0] >= now_rps / 10.0
+def test_a_floor_that_knows_the_day_is_ahead_of_one_that_only_sees_the_last_bins() -> None:
+    counts = rhythm(2 * 1440)
+    known = counts[: 1440 + 4 * HOUR]
+    foreseeing = ask(after(known), counts[: len(known) + 4 * HOUR], 4 * HOUR)
+    assert foreseeing[-1] > foreseeing[0] >= known[-1] / 60 / 10.0
+    reached = next(minute for minute, floor in enumerate(foreseeing) if floor == foreseeing[-1])
+    assert reached < 4 * HOUR - 5
+
+
+def test_a_rise_within_a_bin_raises_the_floor_at_once() -> None:
+    counts = rhythm(6 * HOUR)
+    state, now_s = after(counts), 6 * 3600.0
+    quiet = Observation(start_s=now_s, now_s=now_s + 10, arrivals=(1,) * 10, ready=1)
+    state, before = step(state, quiet, settings())
+    for offset in (10.0, 20.0):
+        loud = Observation(start_s=now_s + offset, now_s=now_s + 10 + offset, arrivals=(60,) * 10, ready=1)
+        state, after_rise = step(state, loud, settings())
+    assert after_rise.replicas >= 60 / 10 > before.replicas
+    assert after_rise.reasons[-1].code == "floor-rise"
+
+
+def test_requests_that_wait_ask_for_more_than_their_rate_does() -> None:
+    state, floors, now_s = after(rhythm(6 * HOUR)), [], 6 * 3600.0
+    for waiting in (0.0, 4_000.0):
+        seen = Observation(start_s=now_s, now_s=now_s + 20, arrivals=(20,) * 20, ready=2, waiting=waiting)
+        floors.append(step(state, seen, settings())[1].replicas)
+    assert floors[1] > floors[0]
+
+
+def test_more_late_than_the_trials_say_makes_the_floor_stricter() -> None:
+    counts, floors = rhythm(6 * HOUR), []
+    small = FloorSettings(sizing=sizing_from_capacity(0.8, 1.0, 0.01, 80), start_up_s=120.0)
+    for share in (0.0, 0.2):
+        state = learn(start(small), 0.0, counts[:-HOUR], 60.0, small)
+        for minute in range(len(counts) - HOUR, len(counts)):
+            late, count, begin_s = share * counts[minute], counts[minute], 60.0 * minute
+            seen = Observation(start_s=begin_s, now_s=begin_s + 60, arrivals=(count,), ready=3, late=late)
+            state, decision = step(state, seen, small)
+        floors.append(decision.replicas)
+    assert floors[1] > floors[0]
+    assert state.record.late > state.record.foreseen
+
+
+def test_the_calendar_holds_what_came_at_this_time_of_earlier_days() -> None:
+    known, fresh = (append(empty(60, 9999), 0.0, rhythm(days * 1440 + 12 * HOUR), 60.0)[0] for days in (2, 0))
+    assert same_time(known, 1).mean() == pytest.approx(1200 / 60, rel=0.05)
+    assert not len(same_time(fresh, 1))
 
 
 def test_a_floor_follows_the_size_of_the_traffic() -> None:
-    counts = rhythm(2 * 1440 + 12 * HOUR)  # to noon, when it is busiest
+    counts = rhythm(12 * HOUR)  # to noon, when it is busiest
     half = [count // 2 for count in counts]
     assert max(ask(after(counts[:-HOUR]), counts, HOUR)) > max(ask(after(half[:-HOUR]), half, HOUR)) > 0
 
 
 def test_the_same_observations_give_the_same_floor() -> None:
-    counts = rhythm(2 * 1440)
+    counts = rhythm(6 * HOUR)
     assert ask(after(counts[:-30]), counts, 30) == ask(after(counts[:-30]), counts, 30)
-
-
-def test_a_floored_scaler_never_wants_fewer_than_the_reactive_one() -> None:
-    counts = rhythm(2 * 1440)
-    workload = Workload(
-        name="w", arrivals=Rates(rates_rps=tuple(count / 60 for count in counts[-30:])), service=Constant(time_s=0.1),
-        slo_s=0.5, cold_start=ColdStart(load_s=60.0), initial_replicas=3,
-    )  # fmt: skip
-    floored = FlooredScaler(
-        reactive=StaticScaler(replicas=3), floor=settings(), late_above=3.0, history=tuple(counts[:-30])
-    )
-    plain, ahead = (simulate_fleet([workload], [scaler])[0] for scaler in (StaticScaler(replicas=3), floored))
-    assert ahead.active >= plain.active
-    assert ahead.attainment >= plain.attainment
 
 
 @pytest.mark.parametrize(

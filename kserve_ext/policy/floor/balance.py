@@ -1,7 +1,6 @@
-"""How many replicas a forecast is worth: one more costs its time, one fewer the late requests it would have kept.
+"""What the guides expect to be late with so many replicas: shares of the forecast, the calendar, and half of each.
 
-The newsvendor's rule over the whole forecast distribution, with the same price of a late request that the clairvoyant
-oracle has. Forecast, ripple, sizing and price in, replicas out.
+Forecast, calendar, ripple and sizing in; late requests a second by guide and replicas out. Pure.
 """
 
 from __future__ import annotations
@@ -10,24 +9,55 @@ import numpy as np
 
 from kserve_ext.policy.floor.ripple import Ripple
 from kserve_ext.policy.floor.sizing import Sizing, Values
+from kserve_ext.policy.floor.trials import GUIDES, SHRUNK
 from kserve_ext.policy.forecast import LEVELS, Forecast
 
 _LEVELS = np.array((0.0, *LEVELS, 1.0))
 _WEIGHTS = np.diff(_LEVELS)
 _SWINGS, _SWING_WEIGHTS = np.array([-1.5, -0.5, 0.5, 1.5]), np.array([0.13, 0.37, 0.37, 0.13])
+_CALM = 0.02  # deviation of the rate within a bin below which it is not looked at
 
 
-def replicas_worth(found: Forecast, ripple: Ripple, sizing: Sizing, price_s: float) -> int:
-    """The count at which replicas + price x late requests a second is least; the fewest where several are equal."""
-    rates, weights = spread_out(found, ripple)
-    late_rps = sizing.late_share(rates) @ (weights * rates)
-    costs = np.arange(len(late_rps)) + price_s * late_rps
-    return int(np.argmin(costs))
+def expected_late(
+    found: Forecast, last: Values, calendar: Values, ripple: Ripple, sizing: Sizing
+) -> tuple[Values, Values]:
+    """Late requests a second by guide and replicas from 0, and requests a second by guide: as GUIDES.
 
-
-def spread_out(found: Forecast, ripple: Ripple) -> tuple[Values, Values]:
-    """Rates that the busiest bin may have, and how likely each is; the ripple within a bin included."""
+    `last` and `calendar` are rates, each as likely as the others; without a calendar the forecast stands in.
+    """
     edges = np.array((found.quantiles[0], *found.quantiles, found.quantiles[-1])) / found.bin_s
-    middles = (edges[1:] + edges[:-1]) / 2
-    swings = np.maximum(1.0 + ripple.deviation * _SWINGS, 0.0)
-    return np.outer(middles, swings).ravel(), np.outer(_WEIGHTS, _SWING_WEIGHTS).ravel()
+    late, rate = _late(np.outer(SHRUNK, (edges[1:] + edges[:-1]) / 2), _WEIGHTS, ripple, sizing)
+    late_now, rate_now = _even(last, ripple, sizing)
+    late_then, rate_then = _even(calendar, ripple, sizing) if len(calendar) else (late[:1], rate[:1])
+    return (
+        np.concatenate((late, late_now, late_then, (late[:1] + late_then) / 2)),
+        np.concatenate((rate, rate_now, rate_then, (rate[:1] + rate_then) / 2)),
+    )
+
+
+def only(last: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
+    """The same where nothing is foreseen: every guide is the last bins."""
+    late, rate = _even(last, ripple, sizing)
+    return np.repeat(late, len(GUIDES), axis=0), np.repeat(rate, len(GUIDES))
+
+
+def _even(rates: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
+    return _late(rates[None, :], np.full(len(rates), 1.0 / len(rates)), ripple, sizing)
+
+
+def _late(rates: Values, weights: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
+    """Late requests and requests a second, for each row of rates."""
+    swings, parts = (_SWINGS, _SWING_WEIGHTS) if ripple.deviation >= _CALM else (np.zeros(1), np.ones(1))
+    factors = np.maximum(1.0 + ripple.deviation * swings, 0.0)
+    rates = (rates[:, :, None] * factors).reshape(len(rates), -1)
+    weights = np.outer(weights, parts).ravel()
+    shares = sizing.late_share(rates.ravel()).reshape(-1, *rates.shape)
+    late: Values = ((shares * rates) @ weights).T
+    return late, rates @ weights
+
+
+def late_shares(rate_rps: float, ripple: Ripple, sizing: Sizing) -> Values:
+    """Share late at that mean rate, by replicas from 0."""
+    late, rate = _late(np.array([[max(rate_rps, 1e-9)]]), np.ones(1), ripple, sizing)
+    shares: Values = np.clip(late[0] / rate[0], 0.0, 1.0)
+    return shares

@@ -7,12 +7,13 @@ ScalerState out. All frozen; seconds and whole requests.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kserve_ext.domain import Reason
 from kserve_ext.errors import InputError, Problem
 from kserve_ext.policy.floor.ripple import Ripple
 from kserve_ext.policy.floor.sizing import Sizing
+from kserve_ext.policy.floor.trials import Trials, Ways, ways
 from kserve_ext.policy.forecast import Forecast, ForecastSettings, ForecastState
 
 
@@ -25,6 +26,8 @@ class FloorSettings:
     attainment: float = 0.99  # share of requests to be in time
     bin_s: int = 60  # of the forecast
     ttl_s: float = 300.0  # a decision that is not renewed for so long is void
+    least: int = 1  # replicas that run whatever the floor says
+    foresee: bool = True  # False: the last bin is taken for what comes, to see what the forecast is worth
 
     def __post_init__(self) -> None:
         problems = [
@@ -45,14 +48,14 @@ class FloorSettings:
         return 1.0 - self.attainment
 
     @property
-    def first_price_s(self) -> float:
-        """Replica-seconds to pay against one late request, to begin with: what all requests per allowed late one cost."""
-        return 1.0 / (self.sizing.saturated_rps * self.allowed_late)
+    def most(self) -> int:
+        """The most replicas that the sizing knows."""
+        return self.sizing.max_replicas
 
     @property
-    def hold_s(self) -> float:
-        """A replica let go and wanted again costs a start-up, in which it would have idled for nothing: break-even."""
-        return self.start_up_s
+    def ways(self) -> Ways:
+        """The ways to choose from."""
+        return ways(self.sizing, self.start_up_s, self.bin_s, self.forecast.last, self.least)
 
     @property
     def forecast(self) -> ForecastSettings:
@@ -72,6 +75,7 @@ class Observation:
     ready: int
     starting: int = 0
     late: float | None = None  # of these requests, answered beyond the SLO or not at all; None: not known
+    waiting: float = 0.0  # requests that wait at `now_s`, where it is known
 
     @property
     def step_s(self) -> float:
@@ -81,13 +85,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """How the floor has done."""
+    """How the floor has done, discounted over about a day."""
 
-    requests: float = 0.0  # since the last whole bin
-    late: float = 0.0
-    late_share: float = 0.0  # of the requests of about a day
-    floor: float = 0.0  # mean over some hours
-    need: float = 0.0  # mean of what turned out to be needed
+    requests: float = 0.0
+    late: float = 0.0  # observed, or what the sizing says
+    foreseen: float = 0.0  # what the trials said would be late of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,12 +97,15 @@ class ScalerState:
     """All the floor remembers."""
 
     forecasts: ForecastState
+    ways: Ways
+    trials: Trials
     ripple: Ripple = Ripple()  # noqa: RUF009 - frozen
-    price_s: float  # replica-seconds worth paying to keep one request from being late
-    record: Record = field(default_factory=Record)
-    wanted: tuple[tuple[float, int], ...] = ()  # (time, replicas) of the forecasts still held, oldest first
+    record: Record = Record()
+    recent: tuple[tuple[float, int], ...] = ()  # (seconds, requests) of the last steps: a rise shows here first
     decided: Forecast | None = None
-    floor: int = 0
+    way: int = 0  # the leading one
+    floor: int = 0  # for the newest forecast
+    raised: int = 0  # for a rise since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,5 +2,6 @@
 
 from kserve_ext.policy.forecast.calibration import LEVELS
 from kserve_ext.policy.forecast.forecaster import Forecast, ForecastSettings, ForecastState, forecast, observe, start
+from kserve_ext.policy.forecast.history import History
 
-__all__ = ["LEVELS", "Forecast", "ForecastSettings", "ForecastState", "forecast", "observe", "start"]
+__all__ = ["LEVELS", "Forecast", "ForecastSettings", "ForecastState", "History", "forecast", "observe", "start"]

@@ -1,0 +1,144 @@
+"""Whether the policy's decisions beat what people use, and how near they come to a clairvoyant; and the simulator's speed.
+
+Every trace and family under every policy, for three start-up times, two cases at a time. The bars: 99 % within the SLO
+at no more than 1.2 times the oracle's bill (1.5 for bursty traces), and fewer billed than any other at its own level.
+
+    python -m benchmarks.bench_policy [--quick] [--rounds N] [--only NAME,...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks import policy_cases, simulator_speed
+from benchmarks.figures import Figure, median_figure, publish
+from benchmarks.policy_runs import ASKED, LEVELS, Report, report
+from kserve_ext.cases import arrivals
+from kserve_ext.simulate.scalers import StaticScaler, scaler_named
+
+START_UPS_S = (35.0, 120.0, 300.0)
+DENSE_BAR, BURSTY_BAR = 1.20, 1.50
+_QUICK_S = 3 * 3600
+_WORKERS = 2
+_STATIC_DAY_S = 86_400  # of the history, the last day sizes the fixed count
+_BATCHED = {  # profile, SLO, start-up, peak rate
+    "emulated": (Path("model_repo/emulated/profiles/a100-1g.10gb.json"), 0.060, 35.0, 600.0),
+    "digits": (policy_cases.DATA / "profiles" / "digits-cpu.json", 0.060, 35.0, 200.0),
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    began_s = time.perf_counter()
+    names = arguments.only.split(",") if arguments.only else list(policy_cases.traces())
+    start_ups_s = START_UPS_S[:1] if arguments.quick else START_UPS_S
+    families = () if arguments.quick or arguments.only else ("poisson", "ramp", "mmpp", "on_off", "daily")
+    with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
+        traces = [pool.submit(_trace, name, start_ups_s, arguments.quick) for name in names]
+        others = [pool.submit(_family, name) for name in families]
+        batched = [pool.submit(_batched, name) for name in (_BATCHED if families else ())]
+        reports = [each for future in traces for each in future.result()]
+        beside = [future.result() for future in (*others, *batched)]
+    for each in (*reports, *beside):
+        _print(each)
+    _print_coverage(reports)
+    figures = [figure for each in reports for figure in _figures(each)]
+    figures += [figure for each in beside for figure in _figures(each)]
+    print(f"\npolicies: {time.perf_counter() - began_s:.0f} s")
+    publish("policy", [*simulator_speed.figures(arguments.rounds), *figures])
+
+
+def _trace(name: str, start_ups_s: Sequence[float], quick: bool) -> list[Report]:
+    reported_s = _QUICK_S if quick else None
+    static = _static(name)
+    return [report(policy_cases.case(name, each, reported_s), name, static=static) for each in start_ups_s]
+
+
+@functools.cache
+def _static(name: str) -> int:
+    """The fixed count for the last day that is known; it does not depend on the start-up."""
+    case = policy_cases.case(name, START_UPS_S[0], 60)
+    known = policy_cases.context(case)
+    assert case.history is not None
+    history = case.history
+    last = policy_cases.part(history, max(0, history.duration_s - _STATIC_DAY_S), history.duration_s)
+    found = scaler_named("static-peak", replace(known, history=arrivals(last)))
+    assert isinstance(found, StaticScaler)
+    return found.replicas
+
+
+def _family(name: str) -> Report:
+    return report(policy_cases.families(START_UPS_S[0])[name], name)
+
+
+def _batched(name: str) -> Report:
+    return report(policy_cases.batching(*_BATCHED[name]), name)
+
+
+def _print(found: Report) -> None:
+    bar = BURSTY_BAR if found.name in policy_cases.BURSTY else DENSE_BAR
+    bounds = "  ".join(
+        f"oracle at {asked:.1%} {billed:.3f}, with one replica at least {one:.3f}"
+        for asked, billed, one in zip(ASKED, found.oracle, found.oracle_one, strict=True)
+    )
+    print(f"\n{found.name}, start-up {found.start_up_s:.0f} s: work bound {found.work:.3f}  {bounds}")
+    print(f"  {'policy':14} {'asked':>6} {'attained':>9} {'billed':>8} {'regret':>7} {'ours there':>10}")
+    for row in found.rows:
+        own = row.policy == "ours"
+        there = "" if own or row.attained < ASKED[0] else f"{found.ours_at(row.attained):10.3f}"
+        missed = [*(["attainment"] if row.attained < row.asked else []), *([f"{bar:g} x"] if row.regret > bar else [])]
+        mark = ("  misses " + ", ".join(missed) if missed else "  holds") if own else ""
+        print(
+            f"  {row.policy:14} {row.asked:6.1%} {row.attained:9.3%} {row.billed:8.3f} {row.regret:7.3f} {there:>10}{mark}"
+        )
+
+
+def _print_coverage(reports: Sequence[Report]) -> None:
+    print(f"\n{'trace':12} {'start-up':>8} {'95 %':>7} {'99 %':>7} {'over-provision at 99 %':>23}")
+    for each in reports:
+        print(
+            f"{each.name:12} {each.start_up_s:7.0f}s {each.coverage[0]:7.3f} {each.coverage[1]:7.3f} {each.over_provision:23.2f}"
+        )
+
+
+def _figures(found: Report) -> Iterator[Figure]:
+    tail = "" if found.start_up_s == START_UPS_S[0] else f"_{found.start_up_s:.0f}s"
+    hpa = found.row("hpa-cpu-80")
+    for asked, level in zip(ASKED, ("", "_999"), strict=True):
+        ours = found.row("ours", asked)
+        yield _figure(f"{found.name}_attainment{level}{tail}", ours.attained, "share", f"{asked:g} asked")
+        yield _figure(f"{found.name}_regret{level}{tail}", ours.regret, "x", "oracle at that level")
+    comparable = found.ours_at(hpa.attained) if hpa.attained >= ASKED[0] else found.row("ours").billed
+    yield _figure(
+        f"{found.name}_billed_vs_hpa80{tail}", comparable / hpa.billed, "x", f"hpa-cpu-80, {hpa.attained:.3%}"
+    )
+    if not math.isnan(found.coverage[0]):
+        for level_, covered in zip(LEVELS, found.coverage, strict=True):
+            yield _figure(f"{found.name}_coverage_{level_ * 100:.0f}{tail}", covered, "share", f"{level_:g} nominal")
+        yield _figure(f"{found.name}_overprovision_99{tail}", found.over_provision, "x", "what came")
+
+
+def _figure(name: str, value: float, unit: str, baseline: str) -> Figure:
+    return median_figure(name, [value], unit, baseline=baseline)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="one start-up time, three hours of each trace, no families"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="of the simulator's speed; policies are deterministic")
+    parser.add_argument("--only", default="", help="these traces only, e.g. dense_a,noisy")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

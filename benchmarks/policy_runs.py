@@ -1,0 +1,158 @@
+"""One case under every policy: what each attains and is billed, and what the oracle is billed at the same level.
+
+Every policy begins with the replicas that it would have at that moment, had they come at once. Ours is asked for two
+attainments; between and beyond the two, what it is billed at another level is taken on the line through both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.policy_cases import context
+from kserve_ext.cases import Case
+from kserve_ext.clairvoyant import late_requests
+from kserve_ext.comparing import scaler
+from kserve_ext.policy.floored import FlooredScaler
+from kserve_ext.policy.forecast import forecast, observe
+from kserve_ext.simulate.arrivals import Counts
+from kserve_ext.simulate.engine import ColdStart, simulate_fleet
+from kserve_ext.simulate.oracle import LateTable, solve
+from kserve_ext.simulate.outcome import Outcome
+from kserve_ext.simulate.scaler import Scaler
+from kserve_ext.simulate.scalers import PerfectRateScaler, StaticScaler
+
+OTHERS = ("static-peak", "kpa-default", "kpa-cc1", "hpa-cpu-60", "hpa-cpu-80", "keda-rps", "perfect-rate")
+ASKED = (0.99, 0.999)
+LEVELS = (0.95, 0.99)
+_SETTLED_S = 900
+_NEVER_LATE = 1e-5
+_ALL = 0.99999  # asked of the oracle where a policy was never late
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One policy on one case."""
+
+    policy: str
+    asked: float
+    attained: float
+    billed: float
+    regret: float  # billed over the oracle's at the level attained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All policies on one case, and the rungs below them."""
+
+    name: str
+    start_up_s: float
+    rows: tuple[Row, ...]
+    work: float
+    oracle: tuple[float, ...]  # billed, for each of ASKED
+    oracle_one: tuple[float, ...]  # the same where one replica always runs, as for every other policy
+    coverage: tuple[float, ...]  # of LEVELS
+    over_provision: float  # mean of the 0.99 quantile over mean of what came
+
+    def row(self, policy: str, asked: float = ASKED[0]) -> Row:
+        return next(row for row in self.rows if (row.policy, row.asked) == (policy, asked))
+
+    def ours_at(self, attained: float) -> float:
+        """What ours is billed where it attains as much: the cheapest run that does, or a line between both runs.
+
+        The line is over the logarithm of the share late; beyond the surer run it goes on.
+        """
+        runs = sorted((row.attained, row.billed) for row in self.rows if row.policy == "ours")
+        enough = [billed for level, billed in runs if level >= attained]
+        late = [math.log(max(1.0 - level, _NEVER_LATE)) for level in (runs[0][0], runs[1][0], attained)]
+        if late[0] - late[1] < 1e-9 or attained <= runs[0][0]:
+            return min(enough, default=runs[1][1])
+        line = runs[0][1] + (runs[1][1] - runs[0][1]) * (late[0] - late[2]) / (late[0] - late[1])
+        return min((line, *enough))
+
+
+def report(case: Case, name: str, others: Sequence[str] = OTHERS, static: int | None = None) -> Report:
+    """Run them all. `static` is the fixed count where it is known from another start-up time."""
+    table = late_requests(case, context(case).serve)
+    rows = [_row(case, policy, table, static) for policy in others]
+    ours, reactive = _scaler("ours", case), _scaler("ours-reactive", case)
+    assert isinstance(ours, FlooredScaler)
+    ours = replace(ours, learned=ours.learn())
+    rows.append(_judged("ours-reactive", case, reactive, table, ASKED[0]))
+    for asked in ASKED:
+        floor = replace(ours.floor, attainment=asked)
+        rows.append(_judged("ours", case, replace(ours, floor=floor), table, asked))
+    start_up_s = case.workload.cold_start.on_node_s
+    never_none = replace(table, late=np.concatenate((table.late[:, 1:2] * 0 + 10**9, table.late[:, 1:]), axis=1))
+    found = [solve(table, attainment=asked, start_up_s=start_up_s) for asked in ASKED]
+    one = [solve(never_none, attainment=asked, start_up_s=start_up_s).billed for asked in ASKED]
+    coverage, over = _coverage(ours, case)
+    return Report(
+        name=name, start_up_s=start_up_s, rows=tuple(rows), work=found[0].work,
+        oracle=tuple(each.billed for each in found), oracle_one=tuple(one), coverage=coverage, over_provision=over,
+    )  # fmt: skip
+
+
+def _row(case: Case, policy: str, table: LateTable, static: int | None) -> Row:
+    if policy == "static-peak" and static is not None:
+        return _judged(policy, case, StaticScaler(replicas=static), table, ASKED[0])
+    return _judged(policy, case, _scaler(policy, case), table, ASKED[0])
+
+
+def _scaler(policy: str, case: Case) -> Scaler[Any]:
+    return scaler(policy, case, context(case))
+
+
+def _judged(policy: str, case: Case, by: Scaler[Any], table: LateTable, asked: float) -> Row:
+    workload = replace(case.workload, initial_replicas=_first(case, by))
+    (outcome,) = simulate_fleet([workload], [by], seed=case.seed, serve=context(case).serve)
+    level = min(outcome.attainment, _ALL, 1.0 - table.hopeless / max(1, table.requests))
+    least = solve(table, attainment=level, start_up_s=workload.cold_start.on_node_s).billed
+    return Row(
+        policy=policy, asked=asked, attained=outcome.attainment, billed=outcome.billed,
+        regret=outcome.billed / least if least else math.inf,
+    )  # fmt: skip
+
+
+def _first(case: Case, by: Scaler[Any]) -> int:
+    """What the policy would run at the beginning."""
+    if isinstance(by, StaticScaler):
+        return by.replicas
+    if isinstance(by, PerfectRateScaler):
+        return max(1, *by.needed[: int(by.ahead_s) + 1])
+    reactive, floor = (by.reactive, by.start(1).replicas) if isinstance(by, FlooredScaler) else (by, 1)
+    return max(1, floor, round(_settled(case, reactive).minutes[-1].replicas))
+
+
+def _settled(case: Case, by: Scaler[Any]) -> Outcome:
+    """The policy on the last minutes of the history, with replicas that are ready at once."""
+    history = case.history
+    assert history is not None
+    counts = history.counts[-_SETTLED_S // history.step_s :]
+    workload = replace(
+        case.workload, arrivals=Counts(counts=counts, step_s=history.step_s), cold_start=ColdStart(load_s=0.0)
+    )
+    return simulate_fleet([workload], [by], seed=case.seed, serve=context(case).serve)[0]
+
+
+def _coverage(ours: FlooredScaler, case: Case) -> tuple[tuple[float, ...], float]:
+    """How often the busiest bin of the horizon stayed within each quantile, and what the highest one costs."""
+    assert ours.learned is not None
+    settings, trace = ours.floor.forecast, case.trace
+    steps = max(1, settings.bin_s // trace.step_s)
+    bins = np.asarray(trace.counts[: len(trace.counts) // steps * steps]).reshape(-1, steps).sum(axis=1).tolist()
+    state, within, asked, came = ours.learned.forecasts, [], 0.0, 0.0
+    for place in range(len(bins) - settings.last):
+        found = forecast(state)
+        if found is not None:
+            most = max(bins[place : place + settings.last])
+            within.append([most <= found.requests(level) for level in LEVELS])
+            asked, came = asked + found.requests(LEVELS[-1]), came + most
+        state = observe(state, float(place * settings.bin_s), [bins[place]], settings.bin_s)
+    if not within:
+        return (math.nan,) * len(LEVELS), math.nan
+    return tuple(np.mean(within, axis=0).tolist()), asked / max(came, 1.0)
