@@ -174,7 +174,8 @@ def test_a_log_that_cannot_be_written_is_named(add_model: Callable[..., Path], t
 
 
 def test_only_the_loopback_address_is_opened(plus: TritonServer) -> None:
-    listening = [c.laddr for c in psutil.Process(plus.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    ours = (connection for connection in psutil.net_connections("inet") if connection.pid == plus.pid)
+    listening = [connection.laddr for connection in ours if connection.status == psutil.CONN_LISTEN]
     addresses = {f"{at.ip.removeprefix('::ffff:')}:{at.port}" for at in listening}
     assert addresses == {plus.http_url, plus.grpc_url, plus.metrics_url}
 

@@ -26,15 +26,12 @@ HOLDS = (0.0, 1.0, 3.0, 10.0)  # times the start-up: 1 is break-even, more is fo
 _NOTICED_S = 20.0  # after so long a rise within a bin has been seen
 _SHARE = 4.0  # half of the judgement is from the last quarter of what is known,
 _LEAST_HALF, _MOST_HALF = 30.0, 1440.0  # bins: within these
-_PRIOR_WINDOWS = 2.0  # of forecast, with what it expects to be late, count beside what was seen
+# Windows of forecast, with what it expects to be late, that count beside those seen: fewer, the more were seen.
+_PRIOR_MOST, _PRIOR_FADES = 2.0, 4.0
 _HOLD_KNOWN = 8  # no longer than this part of what is known: in a rise every hold looks free
 _EXPECTED_GAIN = 0.05
-_WORTH = (
-    *(1.0,) * len(SHRUNK),
-    1.0,
-    1.02,
-    1.01,
-)  # the forecast adapts: another guide has to be cheaper by more than chance
+# The last bins are plain: a forecast, or the calendar, has to be cheaper by more than chance on the days tried.
+_WORTH = np.array((*(1.03,) * len(SHRUNK), 1.0, 1.04, 1.04))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,9 +111,11 @@ def ask(trials: Trials, each: Ways, late_rps: Values, rates_rps: Values) -> Tria
 
 def best(trials: Trials, each: Ways, allowed: float, known_bins: int) -> int:
     """The way that was cheapest of those with at most that share late; where none was, of those near the surest."""
-    prior = _PRIOR_WINDOWS * each.window_bins * trials.requests / max(trials.bins, 1.0)
+    bins = max(trials.bins, 1.0)
+    windows = min(_PRIOR_MOST, _PRIOR_FADES * each.window_bins / bins)
+    prior = windows * each.window_bins * trials.requests / bins
     shares = (trials.late + prior * trials.expected) / max(trials.requests + prior, 1e-9)
     known = each.hold_bins * _HOLD_KNOWN <= known_bins
-    paid = np.where(known, trials.paid_s * np.array(_WORTH)[each.guides], np.inf)
+    paid = np.where(known, trials.paid_s * _WORTH[each.guides], np.inf)
     surest = float(shares[known].min())
     return int(np.where(shares <= (allowed if surest <= allowed else surest + allowed), paid, np.inf).argmin())
