@@ -3,9 +3,9 @@
 Cells: three models x two configurations x 30, 60 and 85 % of capacity. Simulator and server get the same arrival
 times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals.
 
-The machine's speed is looked at before and after each cell, and the profile's times are taken at that speed: on a
-shared host it drifts by a fifth within minutes, which is no fault of a prediction. The figures without that are
-printed beside, as `..._as_profiled`.
+The machine's speed is looked at just after profiling and before and after each cell, and the profile's times are taken
+at that speed: on a shared host it drifts by a fifth within minutes, which is no fault of a prediction. The figures
+without that are printed beside, as `..._as_profiled`.
 
     python -m benchmarks.bench_fidelity [--rounds 3] [--seconds 20] [--models digits,embed,emulated]
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median_figure, publish
 from benchmarks.load_generator import held_rps
-from benchmarks.machine_speed import slowed, slowness
+from benchmarks.machine_speed import row_s, slowed
 from kserve_ext.bench.arrivals import poisson
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
@@ -121,17 +121,19 @@ def _cells(
     replica = build_replica(profile)
     samples = read_samples(REPOSITORY, host.model)
     target = parse_target(host.url(Protocol.REST), model=host.model)
-    for name, stages in _configurations(decided, replica).items():
+    configurations = _configurations(decided, replica)
+    profiled_s = {name: _loaded_row_s(host, profile, stages) for name, stages in configurations.items()}
+    for name, stages in configurations.items():
         host.load_planned(stages)
         for index, share in enumerate(SHARES):
             rate_rps = share * replica.saturated_rps(stages)
             arrivals_s = poisson(rate_rps, seconds, seed + index)
-            before = slowness(host, profile, stages)
+            before_s = row_s(host, profile, stages)
             verdict = verify(
                 target, samples, slo=decided.slo, rate_rps=rate_rps, duration_s=seconds, seed=seed + index,
                 counters=host.counters,
             )  # fmt: skip
-            now = (before + slowness(host, profile, stages)) / 2
+            now = (before_s + row_s(host, profile, stages)) / 2 / profiled_s[name]
             as_profiled, predicted = (
                 summarise(*latencies_s(each, stages, arrivals_s, seed=seed), arrivals_s, rate_rps)
                 for each in (replica, slowed(replica, now))
@@ -140,6 +142,11 @@ def _cells(
                 model=host.model, configuration=name, share=share, slowness=now, predicted=predicted,
                 as_profiled=as_profiled, measured=verdict.measurement, slo_p99_s=decided.slo.p99_s,
             )  # fmt: skip
+
+
+def _loaded_row_s(host: Hosted, profile: Profile, stages: tuple[StagePlan, ...]) -> float:
+    host.load_planned(stages)
+    return row_s(host, profile, stages)
 
 
 def _configurations(decided: Plan, replica: Replica) -> dict[str, tuple[StagePlan, ...]]:

@@ -68,7 +68,7 @@ class Hosted:
         for name in reversed(self.models):
             if self.control.ready(name):
                 self.control.unload(name)
-        for name in self.models:
+        for name in reversed(self.models):  # an ensemble first: it brings its steps along as their files say
             base = read_config(self.repository, name)
             base.name = name
             self.control.load(name, configure(base))
