@@ -27,6 +27,21 @@ PageOption = Annotated[
 ]
 
 
+def check_alternatives(alternatives: bool, fleet: Path | None, html: Path | None) -> None:
+    """Refuse options that belong together and do not come together."""
+    from kserve_ext.errors import InputError, Problem
+
+    if alternatives and fleet is None:
+        remedy = "`kserve-ext fleet from-nodes` makes a fleet file of a cluster's nodes"
+        raise InputError(Problem(field="--fleet", what="missing", allowed="a fleet file"), remedy=remedy)
+    for option, value in (("--fleet", fleet), ("--html", html)):
+        if value is not None and not alternatives:
+            problem = Problem(
+                field=option, what="means nothing here", found=str(value), allowed="with --alternatives only"
+            )
+            raise InputError(problem)
+
+
 def show_alternatives(
     services: list[Service], fleet: Path | None, html: Path | None, repository: Path, output: Format, quiet: bool
 ) -> None:
@@ -38,8 +53,7 @@ def show_alternatives(
     from kserve_ext.plugins import plan_with
     from kserve_ext.policy.fleet import alternatives, read_fleet
 
-    if fleet is None:
-        raise InputError(Problem(field="--fleet", what="missing", allowed="a fleet file"), remedy="see README, Fleets")
+    assert fleet is not None  # checked before
     if len(services) != 1:
         what = "alternatives are planned for one service"
         raise InputError(Problem(what=what, found=f"{len(services)} services", allowed="one"))

@@ -11,3 +11,12 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
+
+
+class PageFormat(StrEnum):
+    """Output formats of commands whose result is a page too."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    HTML = "html"

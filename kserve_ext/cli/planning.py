@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kserve_ext.cli.alternatives import AlternativesOption, PageOption, PricesOption, show_alternatives
+from kserve_ext.cli.alternatives import (
+    AlternativesOption,
+    PageOption,
+    PricesOption,
+    check_alternatives,
+    show_alternatives,
+)
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.planned_load import PLANNED_SHARE, ColumnOption, ShareOption, TraceOption, with_load
 from kserve_ext.cli.shared import (
@@ -67,6 +73,7 @@ def plan_command(
 
     services = [override(service, policy, slo_p99, rate) for service in read_services(manifests)]
     loaded = [with_load(service, trace, column, peak_share, rate) for service in services]
+    check_alternatives(alternatives, fleet, html)
     if alternatives:
         show_alternatives([service for service, _ in loaded], fleet, html, repository, output, quiet)
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,21 +25,12 @@ from kserve_ext.cli.case_options import (
     TraceOption,
     read_questions,
 )
-from kserve_ext.cli.formats import Format
+from kserve_ext.cli.formats import Format, PageFormat
 from kserve_ext.cli.shared import REPOSITORY, QuietOption, RepositoryOption
 
 if TYPE_CHECKING:
     from kserve_ext.comparing import Comparison
     from kserve_ext.varying import Variation
-
-
-class PageFormat(StrEnum):
-    """Output formats of commands whose result is a page too."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-    HTML = "html"
 
 
 PageOption = Annotated[PageFormat, typer.Option("--output", "-o", help="How the result is shown.")]

@@ -6,26 +6,16 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kserve_ext.cli.formats import Format
+from kserve_ext.cli.formats import Format, PageFormat
 from kserve_ext.cli.shared import option
 
 if TYPE_CHECKING:
     from kserve_ext.traffic import Trace, Traffic
-
-
-class Shown(StrEnum):
-    """How a load is shown."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-    HTML = "html"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +33,7 @@ def traffic_command(
     cold_start: Annotated[
         str, typer.Option("--cold-start", help="From the decision for a replica until it is ready, e.g. 35s.")
     ] = "35s",
-    output: Annotated[Shown, typer.Option("--output", "-o", help="How the result is shown.")] = Shown.TABLE,
+    output: Annotated[PageFormat, typer.Option("--output", "-o", help="How the result is shown.")] = PageFormat.TABLE,
     out: Annotated[Path | None, typer.Option("--out", help="File to write instead of standard output.")] = None,
 ) -> None:
     """Tell what kind of load a trace holds: level, seasons, bursts, spikes, idle time, and how to scale for it.
@@ -76,15 +66,15 @@ def _traces(file: str, service: str | None) -> tuple[Trace, ...]:
     return (read_trace(text, file, service),) if service is not None else read_traces(text, file)
 
 
-def _show(traces: Sequence[Trace], loads: Sequence[Traffic], output: Shown, file: str) -> None:
+def _show(traces: Sequence[Trace], loads: Sequence[Traffic], output: PageFormat, file: str) -> None:
     from kserve_ext.cli import output as show
 
-    if output is Shown.HTML:
+    if output is PageFormat.HTML:
         from kserve_ext import __version__
         from kserve_ext.report.traffic import render_traffic
 
         sys.stdout.write(render_traffic(traces, loads, source=file, generated_by=f"kserve-ext {__version__}"))
-    elif output is not Shown.TABLE:
+    elif output is not PageFormat.TABLE:
         show.emit(list(loads) if len(loads) > 1 else loads[0], Format(output.value))
     else:
         for trace, load in zip(traces, loads, strict=True):

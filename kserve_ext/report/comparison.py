@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 from kserve_ext import __version__
 from kserve_ext.comparing import Comparison, Result
-from kserve_ext.errors import MissingExtraError
 from kserve_ext.policy.contenders import CONTENDERS
 from kserve_ext.report import comparison_figures, variation_figures, wording
 from kserve_ext.report.charts.canvas import Chart, draw
 from kserve_ext.report.comparison_charts import cost_chart, ladder_chart, time_chart
 from kserve_ext.report.comparison_figures import in_time
 from kserve_ext.report.table import Cell, Table
+from kserve_ext.report.template import fill
 from kserve_ext.report.variation_chart import variation_chart
 from kserve_ext.report.worth import Tile
 from kserve_ext.varying import Variation
@@ -46,21 +45,10 @@ def render_variations(variations: Sequence[Variation], source: str) -> str:
 
 
 def _render(title: str, parts: Sequence[dict[str, Any]], source: str) -> str:
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("jinja2", "report") from error
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_package_text), trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    return environment.get_template("comparison.html.j2").render(
-        title=title, parts=parts, source=source, generated_by=f"kserve-ext {__version__}"
+    return fill(
+        "comparison.html.j2",
+        {"title": title, "parts": parts, "source": source, "generated_by": f"kserve-ext {__version__}"},
     )
-
-
-def _package_text(name: str) -> str:
-    return (files("kserve_ext.report") / name).read_text(encoding="utf-8")
 
 
 def _part(place: int, comparison: Comparison) -> dict[str, Any]:

@@ -7,10 +7,8 @@ by the template; only the SVG drawn here is trusted. jinja2 is imported when a p
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
 from typing import Any
 
-from kserve_ext.errors import MissingExtraError
 from kserve_ext.report import compare, facts, reasons, wording, worth
 from kserve_ext.report.charts.batch import batch_charts
 from kserve_ext.report.charts.canvas import Chart, draw
@@ -18,29 +16,14 @@ from kserve_ext.report.charts.load import load_chart
 from kserve_ext.report.charts.ranges import ranges_chart
 from kserve_ext.report.charts.search import search_chart
 from kserve_ext.report.content import Command, RunReport
+from kserve_ext.report.template import fill
 
 _VERDICTS = {"held": "SLO held", "missed": "SLO not held", "unknown": "Cannot tell"}
 
 
 def render_html(report: RunReport) -> str:
     """The page as HTML text. Raises MissingExtraError where jinja2 or matplotlib is not installed."""
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("jinja2", "report") from error
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        loader=FunctionLoader(_package_text),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("template.html.j2").render(_content(report))
-
-
-def _package_text(name: str) -> str:
-    return (files("kserve_ext.report") / name).read_text(encoding="utf-8")
+    return fill("template.html.j2", _content(report))
 
 
 def _content(report: RunReport) -> dict[str, Any]:

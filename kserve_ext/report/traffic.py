@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 from kserve_ext.domain import Reason
-from kserve_ext.errors import MissingExtraError
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, draw
+from kserve_ext.report.template import fill
 from kserve_ext.report.traffic_charts import dispersion_chart, load_chart, season_chart
 from kserve_ext.report.worth import Tile
 from kserve_ext.traffic import Trace, Traffic
@@ -23,21 +22,9 @@ from kserve_ext.traffic.wording import headline, lines, setting, span
 
 def render_traffic(traces: Sequence[Trace], loads: Sequence[Traffic], *, source: str, generated_by: str) -> str:
     """The page as HTML text. Raises MissingExtraError where jinja2 or matplotlib is not installed."""
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("jinja2", "report") from error
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_package_text), trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
     shown = [_load(place, *pair) for place, pair in enumerate(zip(traces, loads, strict=True))]
     content = {"loads": shown, "source": source, "generated_by": generated_by}
-    return environment.get_template("traffic.html.j2").render(content)
-
-
-def _package_text(name: str) -> str:
-    return (files("kserve_ext.report") / name).read_text(encoding="utf-8")
+    return fill("traffic.html.j2", content)
 
 
 def _load(place: int, trace: Trace, load: Traffic) -> dict[str, Any]:

@@ -21,12 +21,13 @@ import uvicorn
 from kserve.model_server import app as kserve_app
 from kserve.protocol.rest.server import RESTServer
 
-from kserve_ext.errors import KserveExtError, UnreachableError
+from kserve_ext.errors import KserveExtError
 from kserve_ext.serving.admission import Admission
 from kserve_ext.serving.fast_lane import FastLane
 from kserve_ext.serving.grpc_server import start_grpc
 from kserve_ext.serving.grpc_service import InferenceService
 from kserve_ext.serving.model import PredictorModel
+from kserve_ext.serving.port import take_port
 from kserve_ext.serving.repository import Repository
 from kserve_ext.serving.settings import Settings
 from kserve_ext.serving.shutdown import Shutdown
@@ -58,7 +59,7 @@ class Server(kserve.ModelServer):  # type: ignore[misc]
             self.register_model(model)
             if not isinstance(model, PredictorModel):
                 model.start()
-        listener = self.worker.listener if self.worker else _listen(self.http_port)
+        listener = self.worker.listener if self.worker else take_port(self.http_port, backlog=_BACKLOG)
         uvloop.run(self._main(listener))
 
     async def _main(self, listener: socket.socket) -> None:
@@ -184,21 +185,6 @@ class _Http(uvicorn.Server):  # type: ignore[misc]
     @contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
         yield
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("0.0.0.0", port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise UnreachableError(
-            f"the HTTP port {port} cannot be used: {error.strerror}",
-            remedy="stop the process that holds it, or give another --http_port",
-        ) from error
-    return listener
 
 
 def _kserve_metrics() -> bytes:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from kserve_ext.errors import KserveExtError, UnreachableError
+from kserve_ext.errors import KserveExtError
+from kserve_ext.serving.port import take_port
 
 log = logging.getLogger("kserve_ext.serving")
 
@@ -56,7 +57,7 @@ class Worker:
 
 def supervise(command: Sequence[str], count: int, port: int) -> int:
     """Run `count` workers until a signal ends them; the exit code of the server. Raises KserveExtError."""
-    with tempfile.TemporaryDirectory(prefix="kserve-ext-") as folder, _bind(port) as listener:
+    with tempfile.TemporaryDirectory(prefix="kserve-ext-") as folder, take_port(port) as listener:
         crew = _Crew(command, count, listener, Path(folder))
         for number in _SIGNALS:
             signal.signal(number, crew.end)
@@ -115,20 +116,6 @@ class _Crew:
             "PROMETHEUS_MULTIPROC_DIR": str(self._folder),  # KServe's own histograms, added up
         }
         return subprocess.Popen(self._command, env=environment, pass_fds=[descriptor])
-
-
-def _bind(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("0.0.0.0", port))
-    except OSError as error:
-        listener.close()
-        raise UnreachableError(
-            f"the HTTP port {port} cannot be used: {error.strerror}",
-            remedy="stop the process that holds it, or give another --http_port",
-        ) from error
-    return listener
 
 
 def this_command() -> list[str]:

@@ -77,6 +77,24 @@ def test_alternatives_are_listed_and_their_front_is_drawn(kserve_ext, tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--alternatives"], ["--fleet", "missing", "fleet from-nodes"]),
+        (["--fleet", str(FLEET)], ["--fleet", "with --alternatives only"]),
+        (["--html", "a.html"], ["--html", "with --alternatives only"]),
+        (["--alternatives", "--fleet", "nope.yaml"], ["nope.yaml", "cannot be read"]),
+    ],
+)
+def test_options_of_alternatives_that_do_not_fit_together_are_refused(
+    kserve_ext, tmp_path: Path, options: list[str], said: list[str]
+) -> None:
+    done = kserve_ext("plan", ONE, *options)
+    assert done.returncode == 2
+    assert all(part in done.stderr for part in said), done.stderr
+    assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize(
     ("fleet", "options", "code", "said"),
     [
         ("pools:\n- name: a\n  gpu: nope\n", [], 2, ["fleet.yaml:3", "nope"]),
