@@ -9,11 +9,13 @@ from kserve_ext.domain import Plan, Service
 from kserve_ext.files import write_text
 from kserve_ext.library import read_configs
 from kserve_ext.render.bundle import Bundle, render
+from kserve_ext.render.predictor_runtime import is_custom
 
 
 def bundle_for(service: Service, plan: Plan, repository: Path) -> Bundle:
     """The rendered bundle of a service whose models' configs lie in `repository`."""
-    models = dict.fromkeys([*(stage.model for stage in plan.stages), plan.model])
+    custom = is_custom(service.manifest)
+    models = () if custom else dict.fromkeys([*(stage.model for stage in plan.stages), plan.model])
     return render(service, plan, read_configs(repository, models))
 
 

@@ -13,6 +13,7 @@ from kserve_ext.errors import ModelError, Problem
 from kserve_ext.render.inferenceservice import names_our_runtime, render_inferenceservice
 from kserve_ext.render.pbtxt import format_config, parse_config
 from kserve_ext.render.planned import notes, planned_config, planned_ensemble
+from kserve_ext.render.predictor_runtime import is_custom
 from kserve_ext.render.runtime import IMAGE, mode_of, render_runtime
 from kserve_ext.render.text import to_yaml as to_yaml
 
@@ -33,12 +34,12 @@ class Bundle:
 def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: str = IMAGE) -> Bundle:
     """All files of one service. `configs` holds config.pbtxt by model: each stage, and the ensemble over them.
 
+    For a custom predictor `configs` is not looked at: there is no Triton to configure.
     Raises ManifestError or ModelError for what cannot be rendered.
     """
     manifest = render_inferenceservice(service, plan)
-    bases = {name: parse_config(text, f"{name}/config.pbtxt") for name, text in configs.items()}
-    _check_names(plan, bases)
-    left_out = tuple(note for stage in plan.stages for note in notes(bases[stage.model], stage))
+    bases = {} if is_custom(manifest) else _bases(plan, configs)
+    left_out = tuple(note for stage in plan.stages if bases for note in notes(bases[stage.model], stage))
     namespace = service.manifest.get("metadata", {}).get("namespace")
     objects = {"inferenceservice.yaml": manifest, "plan.yaml": render_plan(plan, left_out, namespace)}
     if names_our_runtime(manifest, plan):
@@ -49,8 +50,8 @@ def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: s
         "kind": "Kustomization",
         "resources": list(objects),
     }
-    files = {path: to_yaml(each) for path, each in objects.items()} | _model_repository(plan, bases)
-    return Bundle(files=files, notes=left_out)
+    files = {path: to_yaml(each) for path, each in objects.items()}
+    return Bundle(files=files | (_model_repository(plan, bases) if bases else {}), notes=left_out)
 
 
 def render_plan(plan: Plan, left_out: tuple[Reason, ...] = (), namespace: str | None = None) -> dict[str, Any]:
@@ -79,6 +80,13 @@ def _model_repository(plan: Plan, bases: Mapping[str, ModelConfig]) -> dict[str,
         for path in ("config.pbtxt", f"configs/{plan.hardware}.pbtxt"):
             files[f"{MODEL_REPOSITORY}/{model}/{path}"] = format_config(config)
     return files
+
+
+def _bases(plan: Plan, configs: Mapping[str, str]) -> dict[str, ModelConfig]:
+    """The configs as the user wrote them. Raises ModelError."""
+    bases = {name: parse_config(text, f"{name}/config.pbtxt") for name, text in configs.items()}
+    _check_names(plan, bases)
+    return bases
 
 
 def _check_names(plan: Plan, bases: Mapping[str, ModelConfig]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from kserve_ext.domain import Plan, Service
 from kserve_ext.errors import ManifestError, Problem
+from kserve_ext.render.environment import planned_environment
+from kserve_ext.render.predictor_runtime import is_custom, predictor_runtime
 from kserve_ext.render.runtime import (
     CLUSTER_RUNTIMES,
     MODE_ANNOTATION,
@@ -40,7 +42,10 @@ def render_inferenceservice(service: Service, plan: Plan) -> dict[str, Any]:
         _scale_in_knative(predictor, annotations, plan)
     else:
         _scale_in_standard(predictor, annotations, plan)
-    _serve(predictor, plan, service.source)
+    if is_custom(manifest):
+        _serve_custom(predictor, plan, mode, service.source)
+    else:
+        _serve(predictor, plan, service.source)
     return manifest
 
 
@@ -99,13 +104,26 @@ def _scale_in_standard(predictor: dict[str, Any], annotations: dict[str, Any], p
     predictor.setdefault("timeout", math.ceil(plan.timeout_s))
 
 
+def _serve_custom(predictor: dict[str, Any], plan: Plan, mode: Mode, source: str) -> None:
+    """Resources, and the plan's numbers as environment variables; of ours the runtime for this mode and protocol."""
+    model = predictor.get("model")
+    if model:
+        _check_protocol(model, plan, source)
+        model.setdefault("protocolVersion", PROTOCOL_VERSION[plan.protocol])
+        model["runtime"] = predictor_runtime(plan, mode)
+        served = model
+    else:
+        containers = predictor["containers"]
+        served = next((one for one in containers if one.get("name") == _MAIN_CONTAINER), containers[0])
+    written = served.setdefault("env", [])
+    names = {variable.get("name") for variable in written}
+    planned = planned_environment(plan, mode, source)
+    written += [{"name": name, "value": text} for name, text in planned.items() if name not in names]
+    _fill_resources(served, plan)
+
+
 def _serve(predictor: dict[str, Any], plan: Plan, source: str) -> None:
-    """Runtime, protocol, arguments and resources; the containers of a custom predictor get resources only."""
-    containers = predictor.get("containers")
-    if "model" not in predictor and "triton" not in predictor and containers:
-        main = next((one for one in containers if one.get("name") == _MAIN_CONTAINER), containers[0])
-        _fill_resources(main, plan)
-        return
+    """Runtime, protocol, arguments and resources for Triton."""
     if "triton" in predictor:  # what KServe itself makes of the old key; only `model` can name a runtime
         predictor["model"] = {"modelFormat": {"name": "triton"}} | predictor.pop("triton")
     model = _child(predictor, "model")

@@ -23,13 +23,13 @@ PROTOCOL_VERSION = {Protocol.REST: "v2", Protocol.GRPC: "grpc-v2"}
 _UID = 1000  # triton-server in NVIDIA's image
 _DEFAULT_EXIT_S = 30.0  # Triton's own exit timeout
 _QUIET_S = 30.0  # queue-proxy's wait before a pod drains, inside the grace period (Knative drainSleepDuration)
-_PRE_STOP_S = 5.0  # Standard mode: time for the endpoints to forget the pod before Triton refuses connections
-_STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds
-_MARGIN_S = 5.0  # between Triton's exit and the kill
+PRE_STOP_S = 5.0  # Standard mode: time for the endpoints to forget the pod before Triton refuses connections
+STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds
+MARGIN_S = 5.0  # between Triton's exit and the kill
 _LOAD_LIMIT_S = 600  # Knative's progress-deadline: a model may take this long to load
 
-_CLUSTER_TIMEOUT_S = 300.0  # Knative's default revision timeout
-_CLUSTER_RESOURCES = {"cpu": "1", "memory": "2Gi"}  # what KServe's own Triton runtime has
+CLUSTER_TIMEOUT_S = 300.0  # Knative's default revision timeout
+CLUSTER_RESOURCES = {"cpu": "1", "memory": "2Gi"}  # what KServe's own Triton runtime has
 _CLUSTER_SHM_BYTES = 2.0**29
 _FORMATS = ("triton", "onnx", "tensorrt", "pytorch", "openvino", "python")
 
@@ -83,9 +83,9 @@ def render_runtime(
         image=image,
         shm_bytes=plan.resources.shm_bytes,
         threads=max(stage.threads for stage in plan.stages),
-        exit_s=_exit_timeout_s(mode, plan.timeout_s),
+        exit_s=exit_timeout_s(mode, plan.timeout_s),
     )
-    return _object("ServingRuntime", metadata, spec)
+    return runtime_object("ServingRuntime", metadata, spec)
 
 
 def render_cluster_runtimes(*, image: str = IMAGE) -> tuple[dict[str, Any], ...]:
@@ -101,14 +101,14 @@ def _cluster_runtime(name: str, protocol: Protocol, mode: Mode, image: str) -> d
         image=image,
         shm_bytes=_CLUSTER_SHM_BYTES,
         threads=1,
-        exit_s=_exit_timeout_s(mode, _CLUSTER_TIMEOUT_S),
+        exit_s=exit_timeout_s(mode, CLUSTER_TIMEOUT_S),
     )
     (container,) = spec["containers"]
-    container["resources"] = {"requests": dict(_CLUSTER_RESOURCES), "limits": dict(_CLUSTER_RESOURCES)}
-    return _object("ClusterServingRuntime", {"name": name}, spec)
+    container["resources"] = {"requests": dict(CLUSTER_RESOURCES), "limits": dict(CLUSTER_RESOURCES)}
+    return runtime_object("ClusterServingRuntime", {"name": name}, spec)
 
 
-def _object(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+def runtime_object(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "serving.kserve.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
@@ -121,13 +121,7 @@ def _spec(*, protocol: Protocol, mode: Mode, image: str, shm_bytes: float, threa
     """
     served = tuple(Protocol) if mode is Mode.STANDARD else (protocol,)
     return {
-        "annotations": {  # end up on the pods
-            "prometheus.io/scrape": "true",
-            "prometheus.io/port": str(METRICS_PORT),
-            "prometheus.io/path": "/metrics",
-            "prometheus.kserve.io/port": str(METRICS_PORT),
-            "prometheus.kserve.io/path": "/metrics",
-        },
+        "annotations": scrape_annotations(METRICS_PORT),
         "supportedModelFormats": [{"name": name, "autoSelect": False} for name in _FORMATS],
         "protocolVersions": [PROTOCOL_VERSION[one] for one in served],
         "containers": [_container(protocol, mode, image, threads, exit_s)],
@@ -148,21 +142,37 @@ def _container(protocol: Protocol, mode: Mode, image: str, threads: int, exit_s:
             {"name": "OMP_NUM_THREADS", "value": str(threads)},
             {"name": "RAYON_NUM_THREADS", "value": str(threads)},
         ],
-        "ports": _ports(protocol, mode),
-        **_probes(protocol, mode),
+        "ports": ports(protocol, mode, port("metrics", METRICS_PORT)),
+        **probes(protocol, mode),
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security_context(),
     }
     if mode is Mode.STANDARD:  # Knative has a hook of its own, which waits for queue-proxy, and refuses another
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": round(_PRE_STOP_S)}}}
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": round(PRE_STOP_S)}}}
     return container
+
+
+def scrape_annotations(port: int) -> dict[str, str]:
+    """Annotations of a runtime that end up on the pods: where Prometheus and KServe find the metrics."""
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": "/metrics",
+        "prometheus.kserve.io/port": str(port),
+        "prometheus.kserve.io/path": "/metrics",
+    }
+
+
+def security_context() -> dict[str, Any]:
+    """What the Pod Security Standard `restricted` asks of a container, and a root file system that nothing is written to."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": _UID,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def _args(exit_s: int) -> list[str]:
@@ -178,29 +188,30 @@ def _args(exit_s: int) -> list[str]:
     ]
 
 
-def _exit_timeout_s(mode: Mode, timeout_s: float) -> int:
+def exit_timeout_s(mode: Mode, timeout_s: float) -> int:
     """Seconds Triton may take to end: inside what the pod's grace period leaves, so that it is never killed.
 
     Knative's grace period is the revision's timeout, and queue-proxy's quiet time runs inside it.
     """
-    left = timeout_s - _QUIET_S if mode is Mode.KNATIVE else _STANDARD_GRACE_S - _PRE_STOP_S
-    return int(max(1.0, min(_DEFAULT_EXIT_S, left - _MARGIN_S)))
+    left = timeout_s - _QUIET_S if mode is Mode.KNATIVE else STANDARD_GRACE_S - PRE_STOP_S
+    return int(max(1.0, min(_DEFAULT_EXIT_S, left - MARGIN_S)))
 
 
-def _ports(protocol: Protocol, mode: Mode) -> list[dict[str, Any]]:
+def ports(protocol: Protocol, mode: Mode, *more: dict[str, Any]) -> list[dict[str, Any]]:
     """The ports declared: one in Knative, named as Knative wants it; in Standard the service's own protocol first."""
-    ports = {
-        Protocol.REST: {"name": "http1", "containerPort": HTTP_PORT, "protocol": "TCP"},
-        Protocol.GRPC: {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
-    }
+    by_protocol = {Protocol.REST: port("http1", HTTP_PORT), Protocol.GRPC: port("h2c", GRPC_PORT)}
     if mode is Mode.KNATIVE:
-        return [ports[protocol]]
-    first = ports.pop(protocol)  # KServe's port 80 leads to the first
-    return [first, *ports.values(), {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}]
+        return [by_protocol[protocol]]
+    first = by_protocol.pop(protocol)  # KServe's port 80 leads to the first
+    return [first, *by_protocol.values(), *more]
 
 
-def _probes(protocol: Protocol, mode: Mode) -> dict[str, Any]:
-    """Ready when every model is; alive when the server answers.
+def port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def probes(protocol: Protocol, mode: Mode, *, silent_s: int = _LOAD_LIMIT_S) -> dict[str, Any]:
+    """Ready when every model is; alive when the server answers, which nobody asks for the first `silent_s`.
 
     Triton opens its ports only when its models are loaded, so liveness must not speak before that. In Standard mode a
     startup probe holds it back. In Knative mode a startup probe would switch the activator's own fast probing off, so
@@ -210,10 +221,10 @@ def _probes(protocol: Protocol, mode: Mode) -> dict[str, Any]:
     ready = {"httpGet": {"path": "/v2/health/ready", "port": HTTP_PORT}}
     live: dict[str, Any] = {"httpGet": {"path": "/v2/health/live", "port": HTTP_PORT}}
     if mode is Mode.STANDARD:
-        startup = live | {"periodSeconds": 2, "failureThreshold": _LOAD_LIMIT_S // 2}
+        startup = live | {"periodSeconds": 2, "failureThreshold": silent_s // 2}
         pace = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
         return {"startupProbe": startup, "readinessProbe": ready | pace, "livenessProbe": live | pace}
     if protocol is Protocol.GRPC:
         live = {"grpc": {"port": GRPC_PORT}}
-    late = {"initialDelaySeconds": _LOAD_LIMIT_S, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
+    late = {"initialDelaySeconds": silent_s, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
     return {"readinessProbe": ready, "livenessProbe": live | late}

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from kserve_ext.errors import InputError, Problem
+from kserve_ext.render.environment import seconds_text, variable_name
 from kserve_ext.units import DURATION_ALLOWED, QUANTITY_ALLOWED, parse_duration_s, parse_quantity
 
 DEFAULT_QUEUED_BATCHES = 4  # in flight for each instance where no plan says otherwise; 2 already saturate it
@@ -93,7 +94,7 @@ class Variable:
 
     @property
     def name(self) -> str:
-        return f"KSERVE_EXT_{self.field.upper().removesuffix('_S').removesuffix('_BYTES')}"
+        return variable_name(self.field)
 
 
 def _count(least: int) -> Callable[[str], int]:
@@ -121,11 +122,7 @@ def _switch(text: str) -> bool:
     return text == "1"
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
-
-
-_DURATION = {"allowed": f"0, or {DURATION_ALLOWED}", "parse": _duration, "show": _seconds}
+_DURATION = {"allowed": f"0, or {DURATION_ALLOWED}", "parse": _duration, "show": seconds_text}
 
 VARIABLES: tuple[Variable, ...] = (
     Variable(

@@ -14,10 +14,12 @@ import yaml
 from kserve_ext.errors import ModelError
 from kserve_ext.render.bundle import render, to_yaml
 from kserve_ext.render.pbtxt import parse_config
+from kserve_ext.render.predictor_runtime import render_predictor_runtimes
 from kserve_ext.render.runtime import render_cluster_runtimes
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/render"
+CLUSTER_RUNTIMES = (*render_cluster_runtimes(), *render_predictor_runtimes())
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_the_bundle_is_as_it_was_reviewed(bundle: Any, golden: Any, request: pyt
     assert written == set(bundle.files)
 
 
-@pytest.mark.parametrize("runtime", render_cluster_runtimes(), ids=lambda runtime: str(runtime["metadata"]["name"]))
+@pytest.mark.parametrize("runtime", CLUSTER_RUNTIMES, ids=lambda runtime: str(runtime["metadata"]["name"]))
 def test_the_committed_cluster_runtimes_are_fresh(runtime: dict[str, Any], golden: Any) -> None:
     golden(ROOT / "manifests/base", {f"{runtime['metadata']['name']}.yaml": to_yaml(runtime)})
 
@@ -62,7 +64,7 @@ def test_kserve_accepts_what_is_rendered(bundle: Any, crd: Callable[[str], dict[
 
 
 def test_kserve_accepts_the_cluster_runtimes(crd: Callable[[str], dict[str, Any]]) -> None:
-    for runtime in render_cluster_runtimes():
+    for runtime in CLUSTER_RUNTIMES:
         jsonschema.Draft7Validator(crd("servingruntimes")).validate(runtime)
 
 

@@ -178,19 +178,6 @@ def test_the_old_triton_key_becomes_a_model_as_kserve_makes_it(digits: Any) -> N
     assert predictor["model"]["storageUri"] == "pvc://models/digits"
 
 
-def test_a_custom_predictor_gets_scaling_and_resources_only(digits: Any) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        main = {"name": "kserve-container", "image": "p:1"}
-        manifest["spec"]["predictor"] = {"containers": [{"name": "side", "image": "s:1"}, main]}
-
-    case = digits.with_manifest(edit)
-    predictor = render_inferenceservice(case.service, case.plan)["spec"]["predictor"]
-    assert predictor["containers"][0] == {"name": "side", "image": "s:1"}
-    assert set(predictor["containers"][1]) == {"name", "image", "resources"}
-    assert predictor["containerConcurrency"] == 64
-    assert "model" not in predictor
-
-
 @pytest.mark.parametrize("written", ["Knative", "Serverless", None])
 def test_the_mode_is_always_stated(digits: Any, written: str | None) -> None:
     added = {MODE: written} if written else {}
