@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from kserve_ext.bench import frames
 from kserve_ext.bench.message import Request
 from kserve_ext.bench.target import Target
+from kserve_ext.http2 import frames
 
 GREETING = (
     frames.PREFACE

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import unquote
 
-from kserve_ext.bench import frames
 from kserve_ext.bench.calls import GREETING, Call, prepare
 from kserve_ext.bench.connection import Connection, Poller, Route, find_route
 from kserve_ext.bench.message import ANSWERED, Reply, Request
 from kserve_ext.bench.target import Target
 from kserve_ext.bench.transport import Outbox
+from kserve_ext.http2 import frames
+from kserve_ext.http2.heads import Fields, HeaderReader
 
 DEFAULT_CONNECTIONS = 4
 BAD_FRAMES = "bad HTTP/2 frames"
@@ -24,6 +26,22 @@ _STATUS_NAMES = (
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
+_TOLD = (b":status", b"grpc-status", b"grpc-message")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What matters in a header block of a gRPC answer; empty where the block does not say."""
+
+    http_status: str = ""
+    grpc_status: str = ""
+    grpc_message: str = ""
+
+
+def read_head(fields: Fields) -> Head:
+    """The parts of a decoded header block that are looked at."""
+    found = dict(fields)
+    return Head(*(found.get(name, b"").decode(errors="replace") for name in _TOLD))
 
 
 class Http2Transport:
@@ -69,7 +87,7 @@ class _Http2Connection(Connection):
     def __init__(self, route: Route, poller: Poller, pool: Http2Transport) -> None:
         self._pool = pool
         self._frames = frames.FrameReader()
-        self._heads = frames.HeadReader()
+        self._heads = HeaderReader(read_head)
         self._tickets: dict[int, int] = {}  # by stream
         self._bodies: dict[int, bytes] = {}  # by stream, only where replies are kept
         self._unsent_calls: dict[int, tuple[_Unsent, bytes]] = {}  # by stream, oldest first
@@ -201,7 +219,7 @@ class _Http2Connection(Connection):
         if received.flags & frames.END_STREAM:
             self._finish(received.stream, Reply(outcome="no gRPC status"))
 
-    def _reply(self, stream: int, head: frames.Head) -> Reply:
+    def _reply(self, stream: int, head: Head) -> Reply:
         if head.grpc_status == "0":
             body = self._bodies.get(stream, b"")
             return Reply(outcome=ANSWERED, body=body[5:]) if body else _GOOD
@@ -214,7 +232,7 @@ class _Http2Connection(Connection):
         ticket = self._tickets.pop(stream, None)
         self._bodies.pop(stream, None)
         if self._unsent_calls.pop(stream, None) is not None:  # answered before it was all sent
-            self.send(frames.frame(frames.RST_STREAM, 0, stream, frames.CANCEL))
+            self.send(frames.reset(stream, frames.CANCEL))
         if ticket is not None:
             self._pool.outbox.reply(ticket, reply)
         if self._draining and not self._tickets:

@@ -19,6 +19,7 @@ from kserve_ext.serving.admission import Admission
 from kserve_ext.serving.codec import decode_v2, encode_v2, load_json
 from kserve_ext.serving.codec_v1 import decode_v1, dump_json, encode_v1
 from kserve_ext.serving.faults import BadRequest, ClientGone, Fault, ModelFailed, TooLarge, TooSlow
+from kserve_ext.serving.request_log import log_request
 from kserve_ext.serving.routes import Kind, Route, route
 from kserve_ext.serving.served import Find, Served, new_id
 from kserve_ext.serving.settings import Settings
@@ -26,7 +27,6 @@ from kserve_ext.serving.status_pages import StatusPages
 from kserve_ext.serving.uvicorn_cycle import cycle_of, write_answer
 
 log = logging.getLogger("kserve_ext.serving")
-requests_log = logging.getLogger("kserve_ext.serving.requests")
 
 TIMEOUT_HEADER = b"x-request-timeout-ms"  # how long the client waits; Envoy's header of the same meaning counts too
 _ENVOY_TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
@@ -107,7 +107,7 @@ class FastLane:
             if fault is None:
                 self._admission.leave()
             if self._settings.request_log:
-                _log(served, status, request_id, trace, monotonic() - started_s)
+                log_request(served.name, status, request_id, trace, monotonic() - started_s)
 
     async def _v2(
         self, served: Served, body: bytes, head: Head, deadline_s: float | None, gone: Gone
@@ -227,8 +227,3 @@ def _is_cloud_event(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(
         name.startswith(b"ce-") or (name == b"content-type" and b"cloudevents" in value) for name, value in headers
     )
-
-
-def _log(served: Served, status: int, request_id: str, trace: str, took_s: float) -> None:
-    line = {"model": served.name, "status": status, "id": request_id, "ms": round(took_s * 1e3, 3), "trace": trace}
-    requests_log.info(orjson.dumps({key: value for key, value in line.items() if value != ""}).decode())

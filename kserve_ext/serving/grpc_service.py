@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
@@ -22,7 +24,10 @@ from kserve_ext.serving.codec_grpc import asked_names, decode_inputs
 from kserve_ext.serving.datatypes import datatype_of
 from kserve_ext.serving.execution import Tensors
 from kserve_ext.serving.faults import BadRequest, Fault, ModelFailed
+from kserve_ext.serving.grpc_calls import Context, InferCall
+from kserve_ext.serving.grpc_wire import internal
 from kserve_ext.serving.repository import Repository
+from kserve_ext.serving.request_log import log_request
 from kserve_ext.serving.served import Served, new_id
 from kserve_ext.serving.settings import Settings
 from kserve_ext.serving.status_pages import metadata
@@ -40,32 +45,62 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
         self._repository, self._admission, self._settings = repository, admission, settings
         self._statuses = ExceptionToStatusInterceptor()
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+    def infer(self, call: InferCall, content: bytes) -> None:
+        """Begin the inference asked for in `content`; the call is answered when it is done. Raises a Fault."""
+        request = _parsed(content)
         served = self._repository.find(request.model_name)
         if served is None:
-            return await self._by_kserve(super().ModelInfer, request, context)
+            call.run(self._infer_by_kserve(call, request))
+            return
+        outputs = self._submit(served, request, call.deadline_s)
+        call.future = outputs
+        outputs.add_done_callback(partial(self._done, call, served, request))
+
+    def count_refused(self, payload: bytes) -> None:
+        """A request was refused unread; `payload` is how it begins, which is where its model is named."""
+        served = self._repository.find(_named_model(payload))
+        if served is not None:
+            served.engine.tally.rejected += 1
+
+    def _done(self, call: InferCall, served: Served, request: Any, outputs: asyncio.Future[Tensors]) -> None:
+        if outputs.cancelled():
+            return
+        call.future = None
+        code = "OK"
         try:
-            return await self._infer(served, request, context.time_remaining())
+            call.succeed(_response(served, request, outputs.result(), call.head.request_id).SerializeToString())
         except Fault as fault:
-            if fault.retry_after_s is not None:
-                context.set_trailing_metadata((("retry-after", str(fault.retry_after_s)),))
-            await context.abort(getattr(grpc.StatusCode, fault.code), fault.message)
+            code = fault.code
+            call.fail(fault)
         except Exception:  # the top of a request: it gets an answer, and the log gets the traceback
             log.exception("%s: a request failed in the server", served.name)
-            await context.abort(grpc.StatusCode.INTERNAL, "internal server error")
+            code = ModelFailed.code
+            call.fail(internal())
+        took_s = monotonic() - call.started_s
+        served.observe(took_s)
+        if self._settings.request_log:
+            log_request(served.name, code, request.id or call.head.request_id, call.head.trace, took_s)
 
-    async def _infer(self, served: Served, request: Any, left_s: float | None) -> Any:
+    async def _infer_by_kserve(self, call: InferCall, request: Any) -> bytes:
+        response = await self._by_kserve(super().ModelInfer, request, Context(call))
+        content: bytes = response.SerializeToString()
+        return content
+
+    def _submit(self, served: Served, request: Any, deadline_s: float | None) -> asyncio.Future[Tensors]:
+        served.check_version(request.model_version)
+        if deadline_s is None and self._settings.timeout_s:
+            deadline_s = monotonic() + self._settings.timeout_s
+        return served.engine.submit(decode_inputs(request), deadline_s=deadline_s)
+
+    async def _infer(self, served: Served, request: Any) -> Any:
+        """One request of a stream."""
         started_s = monotonic()
         fault = self._admission.enter()
         if fault is not None:
             served.engine.tally.rejected += 1
             raise fault
         try:
-            served.check_version(request.model_version)
-            timeout_s = left_s if left_s is not None else self._settings.timeout_s or None
-            deadline_s = None if timeout_s is None else started_s + timeout_s
-            outputs = await served.engine.submit(decode_inputs(request), deadline_s=deadline_s)
-            return _response(served, request, outputs)
+            return _response(served, request, await self._submit(served, request, None), "")
         finally:
             self._admission.leave()
             served.observe(monotonic() - started_s)
@@ -97,7 +132,7 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
         try:
             if served is None:
                 raise BadRequest(f"model {request.model_name} cannot be streamed from")
-            return "", await self._infer(served, request, None)
+            return "", await self._infer(served, request)
         except Fault as fault:
             return fault.message, pb.ModelInferResponse(id=request.id, model_name=request.model_name)
 
@@ -138,8 +173,24 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
             await self._statuses.handle_exception(error, request, context, method.__name__)
 
 
-def _response(served: Served, request: Any, outputs: Tensors) -> Any:
-    response = pb.ModelInferResponse(model_name=served.name, model_version=served.version, id=request.id or new_id())
+def _parsed(content: bytes) -> Any:
+    try:
+        return pb.ModelInferRequest.FromString(content)
+    except DecodeError as error:
+        raise BadRequest(f"the message is no ModelInferRequest: {error}") from None
+
+
+def _named_model(payload: bytes) -> str:
+    """The model named at the beginning of a message, where all encoders put it; empty where it is not found there."""
+    if len(payload) < 7 or payload[5] != 0x0A or payload[6] > 0x7F:
+        return ""
+    return payload[7 : 7 + payload[6]].decode(errors="replace")
+
+
+def _response(served: Served, request: Any, outputs: Tensors, request_id: str) -> Any:
+    response = pb.ModelInferResponse(
+        model_name=served.name, model_version=served.version, id=request.id or request_id or new_id()
+    )
     names = asked_names(request)
     for name in names or outputs:
         array = outputs.get(name)

@@ -24,7 +24,7 @@ from kserve.protocol.rest.server import RESTServer
 from kserve_ext.errors import KserveExtError
 from kserve_ext.serving.admission import Admission
 from kserve_ext.serving.fast_lane import FastLane
-from kserve_ext.serving.grpc_server import start_grpc
+from kserve_ext.serving.grpc_server import secured_by, start_grpc
 from kserve_ext.serving.grpc_service import InferenceService
 from kserve_ext.serving.model import PredictorModel
 from kserve_ext.serving.port import take_port
@@ -91,7 +91,11 @@ class Server(kserve.ModelServer):  # type: ignore[misc]
         try:
             if self.enable_grpc:
                 shared, why_unready = self.worker is not None, self._why_unready(pages)
-                grpc = await start_grpc(self._service(), self.grpc_port, self.settings, why_unready, shared=shared)
+                grpc = await start_grpc(
+                    self._service(), self.grpc_port, self.settings, self.admission, why_unready, shared=shared,
+                    secured=secured_by(*self._certificate()),
+                )  # fmt: skip
+                self.ending.on_begin(grpc.wind_down)
                 closing = [grpc]
             await asyncio.wait({loading, ended, serving}, return_when=asyncio.FIRST_COMPLETED)
             if loading.done():
@@ -149,9 +153,13 @@ class Server(kserve.ModelServer):  # type: ignore[misc]
             date_header=False,
             backlog=_BACKLOG,
             timeout_keep_alive=self.timeout_keep_alive,
-            ssl_certfile=getattr(self, "ssl_certfile", None),  # since 0.21
-            ssl_keyfile=getattr(self, "ssl_keyfile", None),
+            ssl_certfile=self._certificate()[0],
+            ssl_keyfile=self._certificate()[1],
         )
+
+    def _certificate(self) -> tuple[str | None, str | None]:
+        """TLS came with KServe 0.21."""
+        return getattr(self, "ssl_certfile", None), getattr(self, "ssl_keyfile", None)
 
     def _service(self) -> InferenceService:
         return InferenceService(

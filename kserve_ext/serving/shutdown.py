@@ -6,6 +6,7 @@ Nothing that was accepted is lost: the listeners stay open until nobody is insid
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 from kserve_ext.serving.admission import Admission
@@ -22,13 +23,23 @@ class Shutdown:
     def __init__(self, admission: Admission, settings: Settings) -> None:
         self._admission, self._settings = admission, settings
         self._begun, self._hurry = asyncio.Event(), asyncio.Event()
+        self._told: list[Callable[[], None]] = []
+
+    def on_begin(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the end begins; at once where it has begun."""
+        self._told.append(tell)
+        if self._begun.is_set():
+            tell()
 
     def begin(self) -> None:
         """SIGTERM; a second one ends the waiting."""
         if self._begun.is_set():
             self._hurry.set()
         self._admission.ending = True
-        self._begun.set()
+        if not self._begun.is_set():
+            self._begun.set()
+            for tell in self._told:
+                tell()
 
     async def finished(self) -> float:
         """Seconds of the grace period that are left when everything is answered, or given up."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from hpack import Encoder
 
-from kserve_ext.bench import frames
+from kserve_ext.http2 import frames
 
 MESSAGE = b"\0\0\0\0\2ok"
 

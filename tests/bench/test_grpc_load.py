@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from hpack import Decoder
 
-from kserve_ext.bench import frames, http2
+from kserve_ext.bench import http2
+from kserve_ext.http2 import frames
 from kserve_ext.bench.arrivals import constant
 from kserve_ext.bench.exchange import exchange
 from kserve_ext.bench.loop import LoadResult, run_closed_loop, run_open_loop

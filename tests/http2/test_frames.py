@@ -8,7 +8,9 @@ from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_ext.bench import frames
+from kserve_ext.bench.http2 import Head, read_head
+from kserve_ext.http2 import frames
+from kserve_ext.http2.heads import HeaderReader
 
 HEADERS = [(":method", "POST"), (":path", "/" + "p" * 300), ("content-type", "application/grpc"), ("te", "trailers")]
 GOOD = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "0")]
@@ -52,15 +54,15 @@ def test_padding_and_priority_are_cut_off() -> None:
 @given(st.lists(st.sampled_from(["0", "14", "3"]), min_size=1, max_size=30), st.integers(0, 200))
 def test_remembered_header_blocks_never_tell_an_older_answer(statuses: list[str], table_bytes: int) -> None:
     """A small table forgets entries, so that one and the same index means another field later."""
-    encoder, reader = Encoder(), frames.HeadReader()
+    encoder, reader = Encoder(), HeaderReader(read_head)
     encoder.header_table_size = table_bytes
     for i, status in enumerate(statuses):
         block = encoder.encode([(":status", "200"), ("grpc-status", status), ("x-request", str(i % 3))])
-        assert reader.read(block) == frames.Head("200", status, "")
+        assert reader.read(block) == Head("200", status, "")
 
 
 def test_a_block_of_indexes_is_decoded_once() -> None:
-    encoder, reader = Encoder(), frames.HeadReader()
+    encoder, reader = Encoder(), HeaderReader(read_head)
     reader.read(encoder.encode(GOOD))
     block = encoder.encode(GOOD)
     assert reader.read(block) is reader.read(block)
@@ -69,4 +71,4 @@ def test_a_block_of_indexes_is_decoded_once() -> None:
 @given(st.binary(max_size=60))
 def test_random_header_blocks_raise_nothing_but_a_frame_error(block: bytes) -> None:
     with contextlib.suppress(frames.FrameError):
-        frames.HeadReader().read(block)
+        HeaderReader(read_head).read(block)

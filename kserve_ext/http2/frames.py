@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
+from hpack import Encoder, NeverIndexedHeaderTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20
-SETTING_ENABLE_PUSH, SETTING_MAX_STREAMS, SETTING_INITIAL_WINDOW, SETTING_MAX_FRAME = 2, 3, 4, 5
-REFUSED_STREAM = 7
-CANCEL = b"\0\0\0\x08"
+SETTING_ENABLE_PUSH, SETTING_MAX_STREAMS, SETTING_INITIAL_WINDOW, SETTING_MAX_FRAME, SETTING_MAX_HEADERS = 2, 3, 4, 5, 6
+NO_ERROR, PROTOCOL_ERROR, _, FLOW_CONTROL_ERROR, _, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM = range(8)
+CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 8, 9, 11
 DEFAULT_WINDOW = 65535
 MAX_WINDOW = 2**31 - 1
 SEND_FRAME_BYTES = 16384  # every peer takes this much
@@ -26,7 +25,11 @@ _HEAD = struct.Struct(">HBBBL")  # length in 16 + 8 bits, type, flags, stream
 
 
 class FrameError(ValueError):
-    """Bytes that are not HTTP/2 as announced."""
+    """Bytes that are not HTTP/2 as announced; `code` is what the peer is told of it."""
+
+    def __init__(self, message: str, code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Frame(NamedTuple):
@@ -53,6 +56,16 @@ def window_update(stream: int, increment: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, stream, struct.pack(">L", increment))
 
 
+def reset(stream: int, code: int) -> bytes:
+    """A RST_STREAM frame."""
+    return frame(RST_STREAM, 0, stream, struct.pack(">L", code))
+
+
+def goaway(last_stream: int, code: int = NO_ERROR, why: str = "") -> bytes:
+    """A GOAWAY frame: streams above `last_stream` are not looked at."""
+    return frame(GOAWAY, 0, 0, struct.pack(">LL", last_stream, code) + why.encode())
+
+
 class FrameReader:
     """Cuts a byte stream into frames, however the stream was split."""
 
@@ -67,7 +80,7 @@ class FrameReader:
             high, low, kind, flags, stream = _HEAD.unpack_from(buffer, position)
             length = high << 8 | low
             if length > RECEIVE_FRAME_BYTES:
-                raise FrameError(f"a frame of {length} bytes")
+                raise FrameError(f"a frame of {length} bytes", FRAME_SIZE_ERROR)
             end = position + 9 + length
             if available < end:
                 break
@@ -85,6 +98,8 @@ def unpadded(received: Frame) -> bytes:
             raise FrameError("padding longer than its frame")
         padding, payload = payload[0], payload[1:]
     if received.kind == HEADERS and received.flags & HAS_PRIORITY:
+        if len(payload) < 5 + padding:
+            raise FrameError("a priority cut short", FRAME_SIZE_ERROR)
         payload = payload[5:]
     return payload[: len(payload) - padding]
 
@@ -97,42 +112,3 @@ def header_block(headers: Sequence[tuple[str, str]]) -> bytes:
     encoder = Encoder()
     encoder.header_table_size = 0
     return encoder.encode([NeverIndexedHeaderTuple(name, value) for name, value in headers], huffman=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What matters in a header block of a gRPC answer; empty where the block does not say."""
-
-    http_status: str = ""
-    grpc_status: str = ""
-    grpc_message: str = ""
-
-
-_TOLD = (b":status", b"grpc-status", b"grpc-message")
-
-
-class HeadReader:
-    """Decodes header blocks, and remembers those that only point into the table while the table stays the same.
-
-    A server repeats the same two blocks for every good answer, and hpack takes 10-20 us for one.
-    """
-
-    def __init__(self) -> None:
-        self._decoder = Decoder()
-        self._known: dict[bytes, Head] = {}
-
-    def read(self, block: bytes) -> Head:
-        """Raises FrameError."""
-        known = self._known.get(block)
-        if known is not None:
-            return known
-        try:
-            fields = dict(self._decoder.decode(block, raw=True))
-        except HPACKError as error:
-            raise FrameError(f"a bad header block: {error}") from error
-        head = Head(*(fields.get(name, b"").decode(errors="replace") for name in _TOLD))
-        if block and min(block) >= 0x80:  # every byte is one index: no change to the table
-            self._known[block] = head
-        else:
-            self._known.clear()
-        return head
