@@ -3,9 +3,9 @@
 Cells: three models x two configurations x 30, 60 and 85 % of capacity. Simulator and server get the same arrival
 times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals.
 
-The machine's speed is looked at just after profiling and before and after each cell, and the profile's times are taken
-at that speed: on a shared host it drifts by a fifth within minutes, which is no fault of a prediction. The figures
-without that are printed beside, as `..._as_profiled`.
+The machine's speed by batch size is looked at just after profiling and before and after each cell, and the profile's
+times are taken at that speed: on a shared host it drifts by a fifth within minutes, which is no fault of a prediction.
+The figures without that are printed beside, as `..._as_profiled`.
 
     python -m benchmarks.bench_fidelity [--rounds 3] [--seconds 20] [--models digits,embed,emulated]
 """
@@ -16,13 +16,15 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.figures import Figure, median_figure, publish
 from benchmarks.load_generator import held_rps
-from benchmarks.machine_speed import row_s, slowed
+from benchmarks.machine_speed import Look, look, slowed, slowness
 from kserve_ext.bench.arrivals import poisson
 from kserve_ext.bench.samples import read_samples
 from kserve_ext.bench.target import parse_target
@@ -53,7 +55,7 @@ class Cell:
     model: str
     configuration: str
     share: float
-    slowness: float  # service times now over those in the profile
+    slowness: float  # time of a batch of the mean size now over just after profiling
     predicted: Prediction  # at the machine's speed now
     as_profiled: Prediction  # at the speed it had when it was profiled
     measured: Measurement
@@ -122,31 +124,36 @@ def _cells(
     samples = read_samples(REPOSITORY, host.model)
     target = parse_target(host.url(Protocol.REST), model=host.model)
     configurations = _configurations(decided, replica)
-    profiled_s = {name: _loaded_row_s(host, profile, stages) for name, stages in configurations.items()}
+    profiled = {name: _look_loaded(host, profile, stages) for name, stages in configurations.items()}
     for name, stages in configurations.items():
         host.load_planned(stages)
         for index, share in enumerate(SHARES):
             rate_rps = share * replica.saturated_rps(stages)
             arrivals_s = poisson(rate_rps, seconds, seed + index)
-            before_s = row_s(host, profile, stages)
+            before = look(host, profile, stages)
             verdict = verify(
                 target, samples, slo=decided.slo, rate_rps=rate_rps, duration_s=seconds, seed=seed + index,
                 counters=host.counters,
             )  # fmt: skip
-            now = (before_s + row_s(host, profile, stages)) / 2 / profiled_s[name]
+            now = slowness(profiled[name], before, look(host, profile, stages))
             as_profiled, predicted = (
                 summarise(*latencies_s(each, stages, arrivals_s, seed=seed), arrivals_s, rate_rps)
                 for each in (replica, slowed(replica, now))
             )
             yield Cell(
-                model=host.model, configuration=name, share=share, slowness=now, predicted=predicted,
-                as_profiled=as_profiled, measured=verdict.measurement, slo_p99_s=decided.slo.p99_s,
+                model=host.model, configuration=name, share=share, slowness=_typical(now, verdict.measurement),
+                predicted=predicted, as_profiled=as_profiled, measured=verdict.measurement, slo_p99_s=decided.slo.p99_s,
             )  # fmt: skip
 
 
-def _loaded_row_s(host: Hosted, profile: Profile, stages: tuple[StagePlan, ...]) -> float:
+def _look_loaded(host: Hosted, profile: Profile, stages: tuple[StagePlan, ...]) -> Look:
     host.load_planned(stages)
-    return row_s(host, profile, stages)
+    return look(host, profile, stages)
+
+
+def _typical(slowness: Mapping[int, float], measured: Measurement) -> float:
+    """How much slower batches of the mean size have become."""
+    return float(np.interp(measured.mean_batch, list(slowness), list(slowness.values())))
 
 
 def _configurations(decided: Plan, replica: Replica) -> dict[str, tuple[StagePlan, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kserve_ext.domain import Plan, StagePlan
 from kserve_ext.errors import ManifestError, Problem
-from kserve_ext.render.runtime import MARGIN_S, PRE_STOP_S, STANDARD_GRACE_S, Mode, exit_timeout_s
+from kserve_ext.render.runtime import MARGIN_S, PRE_STOP_S, STANDARD_GRACE_S, Mode, exit_timeout_s, library_environment
 
 _PREFIX = "KSERVE_EXT_"
 
@@ -26,20 +26,17 @@ def planned_environment(plan: Plan, mode: Mode, source: str = "") -> dict[str, s
     """The variables by name. Raises ManifestError for the plan of an ensemble, which one predictor is not."""
     stage = _only_stage(plan, source)
     drain_s, grace_s = _end(mode, plan.timeout_s)
-    threads = str(stage.threads)
     settings = {
         "max_batch_size": str(stage.max_batch_size),
         "max_queue_delay_s": seconds_text(stage.max_queue_delay_s),
         "instances": str(stage.instances),
-        "threads": threads,
+        "threads": str(stage.threads),
         "concurrency_limit": str(plan.concurrency_limit),
         "timeout_s": seconds_text(plan.timeout_s),
         "drain_delay_s": seconds_text(drain_s),
         "grace_period_s": seconds_text(grace_s),
     }
-    # Libraries that start a thread for each core of the node, not for each core of the limit.
-    libraries = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-    return {variable_name(field): text for field, text in settings.items()} | libraries
+    return {variable_name(field): text for field, text in settings.items()} | library_environment(stage.threads)
 
 
 def _end(mode: Mode, timeout_s: float) -> tuple[float, float]:

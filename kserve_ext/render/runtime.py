@@ -33,6 +33,11 @@ CLUSTER_RESOURCES = {"cpu": "1", "memory": "2Gi"}  # what KServe's own Triton ru
 _CLUSTER_SHM_BYTES = 2.0**29
 _FORMATS = ("triton", "onnx", "tensorrt", "pytorch", "openvino", "python")
 
+# glibc (2.35 or newer; others ignore it) asks for huge pages for large allocations, where the kernel gives them on
+# request, which is its default. Weights are read for every batch: with 104 MB of them on a CPU, one row takes 0.88
+# of the time, p50 at 700 requests a second 0.84 and p99 0.87 (`make bench-pages`).
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
 
 class Mode(StrEnum):
     """How KServe runs the service. Knative takes one port for each container; Standard takes all of them."""
@@ -137,11 +142,7 @@ def _container(protocol: Protocol, mode: Mode, image: str, threads: int, exit_s:
         "name": "kserve-container",
         "image": image,
         "args": _args(exit_s),
-        "env": [
-            # Libraries that start a thread for each core of the node, not for each core of the limit.
-            {"name": "OMP_NUM_THREADS", "value": str(threads)},
-            {"name": "RAYON_NUM_THREADS", "value": str(threads)},
-        ],
+        "env": [{"name": name, "value": value} for name, value in library_environment(threads).items()],
         "ports": ports(protocol, mode, port("metrics", METRICS_PORT)),
         **probes(protocol, mode),
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}],
@@ -150,6 +151,14 @@ def _container(protocol: Protocol, mode: Mode, image: str, threads: int, exit_s:
     if mode is Mode.STANDARD:  # Knative has a hook of its own, which waits for queue-proxy, and refuses another
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": round(PRE_STOP_S)}}}
     return container
+
+
+def library_environment(threads: int) -> dict[str, str]:
+    """What libraries below the model read: threads of one instance, and where its weights are kept.
+
+    OpenMP and Rayon would start a thread for each core of the node, not for each core of the limit.
+    """
+    return {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads), **HUGE_PAGES}
 
 
 def scrape_annotations(port: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from kserve_ext.errors import TritonError
+from kserve_ext.render.runtime import HUGE_PAGES
 from kserve_ext.triton import log, process
 from kserve_ext.triton.find import ServerInstall, find_server, prepare
 from kserve_ext.triton.listen import LOOPBACK, Ports, PortTakenError, choose_ports
@@ -151,7 +153,8 @@ class TritonServer:
         self._folder = tempfile.TemporaryDirectory(prefix="kserve-ext-triton-")
         install = prepare(self.install, Path(self._folder.name))
         command = (str(install.binary), *self._flags(install, self._ports))
-        self._process = process.spawn(command, install.environment, self.log_file)
+        own = {name: value for name, value in HUGE_PAGES.items() if name not in os.environ}  # as it is deployed
+        self._process = process.spawn(command, {**own, **install.environment}, self.log_file)
         self._wait_until_live(self._ports)
 
     def _flags(self, install: ServerInstall, ports: Ports) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ def test_shared_memory_and_threads_are_the_plan_s(digits: Any) -> None:
     assert container_of(runtime)["env"] == [
         {"name": "OMP_NUM_THREADS", "value": "2"},
         {"name": "RAYON_NUM_THREADS", "value": "2"},
+        {"name": "GLIBC_TUNABLES", "value": "glibc.malloc.hugetlb=1"},
     ]
 
 
