@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kserve_ext.domain import Protocol
 from kserve_ext.errors import ManifestError, ModelError, Problem
@@ -20,6 +21,9 @@ from kserve_ext.render.pbtxt import format_config, parse_config
 from kserve_ext.render.runtime import CLUSTER_RUNTIMES, MODE_ANNOTATION, PROTOCOL_VERSION, Mode
 from kserve_ext.render.tensors import Signature
 from kserve_ext.render.text import to_yaml
+
+if TYPE_CHECKING:
+    from kserve_ext.render.pbtxt import ModelConfig
 
 DEFAULT_MAX_BATCH_SIZE = 32  # the largest batch a profile tries; the plan chooses below it
 SCHEMA_FILE = "intent.schema.json"
@@ -155,13 +159,20 @@ def _manifest(name: str, annotations: Mapping[str, str], storage_uri: str) -> st
 
 
 def _config(model: str, kind: ModelFormat, signature: Signature, max_batch_size: int) -> str:
-    """The smallest config.pbtxt. A row without dimensions is a 1 on the wire: Triton takes no empty `dims`."""
+    """The smallest config.pbtxt."""
+    config = described(model, signature, max_batch_size)
+    config.backend, config.platform = kind.backend, kind.platform
+    return format_config(config)
+
+
+def described(model: str, signature: Signature, max_batch_size: int) -> ModelConfig:
+    """A config with name, tensors and batch size. A row without dimensions is a 1 on the wire: Triton takes no empty `dims`."""
     config = parse_config("")
-    config.name, config.backend, config.platform = model, kind.backend, kind.platform
+    config.name = model
     config.max_batch_size = max_batch_size if signature.batchable else 0
     for entries, tensors in ((config.input, signature.inputs), (config.output, signature.outputs)):
         for tensor in tensors:
             entry = entries.add(name=tensor.name, data_type=tensor.datatype, dims=tensor.dims or (1,))
             if not tensor.dims:
                 entry.reshape.SetInParent()
-    return format_config(config)
+    return config

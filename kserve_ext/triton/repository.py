@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 SHIM = Path(__file__).parent / "shim" / "onnx_model.py"
+PREDICTOR_SHIM = SHIM.with_name("predictor_model.py")  # for custom predictors; packaging puts it beside their code
 _CONFIG = "config.pbtxt"
 # Written here, planned, measured; and a folder that Python would write into through a link.
 _NOT_SERVED = frozenset({_CONFIG, "configs", "profiles", "__pycache__"})

@@ -5,19 +5,15 @@ For digits, and for any other model that is one file: names and shapes are read 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kserve_ext.errors import ModelError, Problem
 from kserve_ext.render.tensors import VARIABLE, Signature, TensorShape
+from kserve_ext.serving.onnx_session import open_onnx
 from kserve_ext.serving.predictor import Predictor
 
-log = logging.getLogger("kserve_ext.serving")
-
-# Quickest first. TensorRT is left out: it builds an engine for every shape at the first request.
-PREFERRED_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _DATATYPES = {
     "float": "FP32", "double": "FP64", "float16": "FP16", "string": "STRING", "bool": "BOOL",
     "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
@@ -29,17 +25,8 @@ class Digits(Predictor):
     """The session of the only .onnx file in the artifacts."""
 
     def load(self, artifacts: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn a core
-        available = onnxruntime.get_available_providers()
-        providers = [provider for provider in PREFERRED_PROVIDERS if provider in available]
-        file = only_onnx_file(artifacts)
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        self._session = open_onnx(only_onnx_file(artifacts), threads=self.threads)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        log.info("%s runs on %s", file.name, ", ".join(self._session.get_providers()))
 
     def predict(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(batch)), strict=True))

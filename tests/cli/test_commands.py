@@ -13,7 +13,7 @@ from kserve_ext.domain import Plan, Resources, Scaling
 
 COMMANDS = [
     "init", "profile", "verify", "plan", "explain", "render", "lint", "fleet", "traffic", "simulate", "whatif", "demo",
-    "schema", "run", "up", "version",
+    "package", "schema", "run", "up", "version",
 ]  # fmt: skip
 
 
