@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 BENCHES := $(patsubst benchmarks/bench_%.py,bench-%,$(wildcard benchmarks/bench_*.py))
 
-.PHONY: help setup models run test check bench clean $(BENCHES)
+.PHONY: help setup models run test check bench clean cluster cluster-down cluster-host cluster-image e2e e2e-full $(BENCHES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,24 @@ check: $(SETUP) ## format, lint, types, layering
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+cluster: models ## a kind cluster with Knative, KServe and our runtimes; SET=full for more, variables in `… -m e2e.cluster --help`
+	@$(BIN)/python -m e2e.cluster up
+
+cluster-down: $(SETUP) ## remove it, all but its cache
+	@$(BIN)/python -m e2e.cluster down
+
+cluster-host: $(SETUP) ## install Debian's container engine and start it (root)
+	@$(BIN)/python -m e2e.cluster host
+
+cluster-image: $(SETUP) ## build DOCKERFILE=… as IMAGE=… and load it into the cluster
+	@$(BIN)/python -m e2e.cluster image $(DOCKERFILE) $(IMAGE)
+
+e2e: $(SETUP) ## the end-to-end tests, on the cluster of `make cluster`
+	@$(BIN)/python -m pytest e2e -q --timeout 900 -m "not full"
+
+e2e-full: $(SETUP) ## those that need SET=full too
+	@$(BIN)/python -m pytest e2e -q --timeout 900
 
 bench: $(BENCHES) ## run every benchmark; figures go to out/bench/NAME.json
 

