@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kserve_ext.domain import Protocol, RateRange
+from kserve_ext.domain import Neighbour, Protocol, RateRange
 from kserve_ext.units import DURATION_ALLOWED, RATE_ALLOWED, parse_duration_s, parse_rate_rps
 
 DOMAIN = "kserve-ext.dev"
 PREFIX = DOMAIN + "/"
 LINT_IGNORE = PREFIX + "lint-ignore"  # "KX101 reason": for the linter, says nothing of the service
+PLANNED = PREFIX + "planned"  # which fields admission filled in, so that a new intent is planned anew; written by admission
+INFEASIBLE = PREFIX + "infeasible"
+FLOOR = PREFIX + "floor"
+# Annotations for the operator: they say what is done with a plan, not what is planned. What each may be, the default first.
+OPERATOR_CHOICES: dict[str, tuple[str, ...]] = {INFEASIBLE: ("refuse", "admit"), FLOOR: ("on", "off")}
+NOT_INTENT = (LINT_IGNORE, PLANNED, *OPERATOR_CHOICES)
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 _DURATION_PATTERN = rf"^({_NUMBER}(us|µs|ms|s|m|h))+$"
@@ -28,6 +34,8 @@ _COUNT_PATTERN = r"^[1-9][0-9]{0,8}$"  # 9 digits stay within Kubernetes' int32
 _KIND = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[a-z0-9]([a-z0-9.-]*[a-z0-9])?)?"
 _KINDS_PATTERN = rf"^\s*{_KIND}(\s*,\s*{_KIND})*\s*$"
 _MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_NEIGHBOUR = rf"[A-Za-z0-9][A-Za-z0-9._-]*\s+{_DURATION_PATTERN[1:-1]}\s+{_RATE_PATTERN[1:-1]}"
+_NEIGHBOURS_PATTERN = rf"^\s*{_NEIGHBOUR}(\s*;\s*{_NEIGHBOUR})*\s*$"
 _PATH_PATTERN = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
 _POLICY_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
@@ -95,6 +103,16 @@ def _kinds(text: str) -> tuple[str, ...]:
     if len(set(kinds)) < len(kinds):
         raise ValueError("each kind once, in order of preference")
     return kinds
+
+
+def _neighbours(text: str) -> tuple[Neighbour, ...]:
+    found = []
+    for each in text.split(";"):
+        model, p99, rate = each.split(maxsplit=2)
+        found.append(Neighbour(model=model, p99_s=_duration_s(p99), rate=_rate(rate.strip())))
+    if len({each.model for each in found}) < len(found):
+        raise ValueError("each model once")
+    return tuple(found)
 
 
 def _positive(value: float) -> float:
@@ -183,6 +201,16 @@ ANNOTATIONS = (
         doc="The model's folder in the model repository.",
         examples=("digits",),
         default="last part of storageUri, else the service's name",
+    ),
+    Annotation(
+        key="neighbours",
+        field="neighbours",
+        parse=_neighbours,
+        pattern=_NEIGHBOURS_PATTERN,
+        allowed="MODEL P99 RATE for each, separated by semicolons: embed 120ms 5..60rps; ocr 300ms 2rps",
+        doc="Further models in the same replicas; storageUri then names the folder that holds all of them.",
+        examples=("embed 120ms 5..60rps", "embed 120ms 5..60rps; ocr 300ms 2rps"),
+        default="none: one model",
     ),
     Annotation(
         key="profile",

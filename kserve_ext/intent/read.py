@@ -16,7 +16,8 @@ from kserve_ext.intent.annotations import (
     ANNOTATIONS,
     BY_NAME,
     DOMAIN,
-    LINT_IGNORE,
+    NOT_INTENT,
+    OPERATOR_CHOICES,
     PREFIX,
     nearest_name,
     parse_annotation,
@@ -56,6 +57,15 @@ def read_many(texts: Sequence[tuple[str, str]]) -> tuple[Service, ...]:
     return tuple(services)
 
 
+def read_node(node: Node) -> Service:
+    """The service in one node. Raises ManifestError."""
+    problems: list[Problem] = []
+    service = _service(node, problems)
+    if service is None:
+        raise ManifestError(*problems, remedy=_SCHEMA_REMEDY if any(PREFIX in str(found) for found in problems) else "")
+    return service
+
+
 def _service(node: Node, problems: list[Problem]) -> Service | None:
     """One service, or None where there were problems."""
     before = len(problems)
@@ -68,6 +78,9 @@ def _service(node: Node, problems: list[Problem]) -> Service | None:
     check_predictor(predictor, problems)
     values = {"model": model_in_storage_uri(predictor, problems) or name} | _annotations(node, problems)
     pins = read_pins(node, problems)
+    if values["model"] in [each.model for each in values.get("neighbours", ())]:
+        written = node.get("metadata", "annotations", PREFIX + "neighbours")
+        problems.append(written.problem("the service's own model among its neighbours", allowed="other models"))
     if len(problems) > before:
         return None
     slo = Slo(**{field.removeprefix("slo."): value for field, value in values.items() if field.startswith("slo.")})
@@ -106,7 +119,12 @@ def _annotations(node: Node, problems: list[Problem]) -> dict[str, Any]:
     for key, misplaced in node.get("spec", "predictor", "annotations").items():
         if _is_ours(key):
             problems.append(misplaced.problem("in the wrong place", found="", allowed=f"metadata.annotations[{key}]"))
-    ours = {key: child for key, child in annotations.items() if _is_ours(key) and key != LINT_IGNORE}
+    ours = {key: child for key, child in annotations.items() if _is_ours(key) and key not in NOT_INTENT}
+    problems += [
+        child.problem("not a choice", allowed=", ".join(OPERATOR_CHOICES[key]))
+        for key, child in annotations.items()
+        if key in OPERATOR_CHOICES and child.value not in OPERATOR_CHOICES[key]
+    ]
     given = {key if key in BY_NAME else nearest_name(key) for key in ours}  # a misspelled key is not missing as well
     values: dict[str, Any] = {}
     for key, child in ours.items():

@@ -8,7 +8,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kserve_ext.intent.annotations import ANNOTATIONS, LINT_IGNORE, PREFIX, Annotation
+from kserve_ext.intent.annotations import (
+    ANNOTATIONS,
+    FLOOR,
+    INFEASIBLE,
+    LINT_IGNORE,
+    OPERATOR_CHOICES,
+    PLANNED,
+    PREFIX,
+    Annotation,
+)
 from kserve_ext.intent.autoscaling import SCALE_METRICS
 from kserve_ext.intent.objects import API_VERSION, KIND
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
@@ -16,6 +25,11 @@ from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 _LINT_IGNORE = {
     "type": "string",
     "description": "Accepted findings of `kserve-ext lint`, each with its reason: KX145 woken by a cron job; KX302 one user.",
+}
+_PLANNED = {"type": "string", "description": "Fields that the operator filled in at admission; written by it, not by people."}
+_CHOICES = {
+    INFEASIBLE: "What the operator does with a service that no plan holds: refuse it, or admit it as written with a warning.",
+    FLOOR: "Whether the operator keeps replicas ready ahead of forecast traffic.",
 }
 _QUANTITY = {"type": ["string", "integer", "number"]}
 
@@ -51,12 +65,15 @@ def intent_schema_text() -> str:
 
 
 def _annotations() -> dict[str, Any]:
+    others: dict[str, Any] = {LINT_IGNORE: _LINT_IGNORE, PLANNED: _PLANNED}
+    for name, allowed in OPERATOR_CHOICES.items():
+        others[name] = {"enum": list(allowed), "description": f"{_CHOICES[name]} Default: {allowed[0]}."}
     unknown = {"not": {"pattern": "^" + PREFIX.replace(".", r"\.")}}
     return {
         "type": "object",
         "required": [row.name for row in ANNOTATIONS if row.required],
-        "properties": {row.name: _annotation(row) for row in ANNOTATIONS} | {LINT_IGNORE: _LINT_IGNORE},
-        "propertyNames": {"anyOf": [{"enum": [*(row.name for row in ANNOTATIONS), LINT_IGNORE]}, unknown]},
+        "properties": {row.name: _annotation(row) for row in ANNOTATIONS} | others,
+        "propertyNames": {"anyOf": [{"enum": [*(row.name for row in ANNOTATIONS), *others]}, unknown]},
         "additionalProperties": {"type": "string"},
     }
 
