@@ -8,13 +8,18 @@ KserveExtError
 │   └── PolicyError                     a user's policy that cannot be loaded or answers nonsense
 ├── InfeasibleError            exit 3   no plan holds the SLO: binding constraint and the nearest plan that works
 ├── UnreachableError           exit 4   a server or cluster does not answer
-│   └── TritonError                     the embedded server: not found, port taken, model not loadable, died
+│   ├── TritonError                     the embedded server: not found, port taken, model not loadable, died
+│   └── ClusterError                    a cluster that cannot take it: credentials expired, no KServe, namespace going away
+├── RejectedError              exit 2   the cluster refused an object: quota, rights, webhook, unknown field
+│   └── ConflictError                   fields that another manager owns
+├── NotReadyError              exit 1   an InferenceService did not become ready in the time given; the cause is named
 ├── MissingExtraError          exit 2   a command needs an optional dependency that is not installed
 └── BusyError                  exit 2   another run holds the same output folder
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -92,6 +97,28 @@ class UnreachableError(KserveExtError):
 
 class TritonError(UnreachableError):
     """The embedded Triton server could not be found, started, kept alive, or made to load a model."""
+
+
+class ClusterError(UnreachableError):
+    """A cluster that answers, and cannot take what is asked: the cluster is to be mended, not what the user wrote."""
+
+
+class RejectedError(KserveExtError):
+    """An object that the API server, an admission webhook or a quota refused; nothing of it was stored."""
+
+
+class ConflictError(RejectedError):
+    """Fields that another field manager owns with other values. `fields` maps each to its manager."""
+
+    def __init__(self, message: str, *, fields: Mapping[str, str], remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.fields = fields
+
+
+class NotReadyError(KserveExtError):
+    """An InferenceService that is not ready in the time given. The message names the cause as far as it is known."""
+
+    exit_code = 1
 
 
 class MissingExtraError(KserveExtError):

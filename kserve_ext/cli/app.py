@@ -11,7 +11,20 @@ import sys
 import typer
 
 from kserve_ext import __version__
-from kserve_ext.cli import authoring, fleet, lint, measuring, planning, serving, shared, simulating, traffic
+from kserve_ext.cli import (
+    applying,
+    authoring,
+    fleet,
+    lint,
+    measuring,
+    packaging,
+    planning,
+    serving,
+    shared,
+    simulating,
+    traffic,
+    watching,
+)
 from kserve_ext.cli.formats import Format
 from kserve_ext.errors import KserveExtError
 
@@ -30,7 +43,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (authoring, fleet, lint, measuring, planning, serving, simulating, traffic):
+_COMMANDS = (
+    authoring, fleet, lint, measuring, packaging, planning, serving, simulating, traffic, applying, watching,
+)  # fmt: skip
+for module in _COMMANDS:
     module.register(app)
 
 

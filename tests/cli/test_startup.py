@@ -58,7 +58,22 @@ def test_help_pulls_in_the_command_line_libraries_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["plan", "run", "verify", "profile", "init", "lint", "fleet", "traffic", "simulate", "whatif", "demo"]
+    "command",
+    [
+        "plan",
+        "run",
+        "verify",
+        "profile",
+        "init",
+        "lint",
+        "fleet",
+        "traffic",
+        "simulate",
+        "whatif",
+        "demo",
+        "apply",
+        "status",
+    ],
 )
 def test_help_of_a_command_pulls_in_no_heavy_library(command: str) -> None:
     assert not third_party(help_of(command)) & HEAVY

@@ -1,0 +1,327 @@
+"""apply, diff, wait, rollback, delete: a bundle on a cluster."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kserve_ext.cli.cluster_options import (
+    ContextOption,
+    ForceOption,
+    KubeconfigOption,
+    NameArgument,
+    NamespaceOption,
+    PathsArgument,
+    TimeoutOption,
+    YesOption,
+    ask,
+    open_cluster,
+    read_units,
+    seconds,
+)
+from kserve_ext.cli.formats import Format
+from kserve_ext.cli.planning import PolicyOption
+from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption
+
+if TYPE_CHECKING:
+    from kserve_ext.cluster import Preview, Receipt
+    from kserve_ext.cluster.difference import ObjectDiff
+    from kserve_ext.cluster.history import Entry
+
+PATIENCE = "10m"  # Knative's progress-deadline
+
+
+class DryRunName(StrEnum):
+    """As kubectl has them."""
+
+    NONE = "none"
+    CLIENT = "client"
+    SERVER = "server"
+
+
+DryRunOption = Annotated[
+    DryRunName, typer.Option("--dry-run", help="Change nothing: client asks no webhook, server has all of it checked.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("apply")(apply_command)
+    app.command("diff")(diff_command)
+    app.command("wait")(wait_command)
+    app.command("rollback")(rollback_command)
+    app.command("delete")(delete_command)
+
+
+def apply_command(
+    paths: PathsArgument,
+    repository: RepositoryOption = REPOSITORY,
+    policy: PolicyOption = None,
+    dry_run: DryRunOption = DryRunName.NONE,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it serves.")] = True,
+    timeout: TimeoutOption = PATIENCE,
+    atomic: Annotated[
+        bool, typer.Option("--atomic", help="If it does not become ready, go back to what was there before.")
+    ] = False,
+    force: ForceOption = False,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Show what would change, apply it, wait until it serves, and keep it for a rollback.
+
+    A folder that render wrote is applied as it is; an annotated InferenceService is planned and rendered first. Run again
+    after any interruption, it goes on where it was.
+
+    Exit codes: 0 applied and ready · 1 not ready in time · 2 refused · 4 no cluster, or one that cannot take it.
+
+    Example:  kserve-ext apply out/rendered/emulated --namespace models --yes
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster import DryRun, apply, preview
+    from kserve_ext.errors import ConflictError
+
+    timeout_s = seconds(timeout) if wait else None
+    cluster = open_cluster(context, namespace, kubeconfig)
+    units = read_units(paths, cluster, namespace, repository, policy)
+    how = DryRun.CLIENT if dry_run is DryRunName.CLIENT else DryRun.SERVER
+    seen = [preview(cluster, unit, dry_run=how) for unit in units]
+    conflicts = [error for each in seen for error in each.conflicts]
+    if conflicts and not force:
+        raise ConflictError(
+            "\n".join(error.message for error in conflicts),
+            fields={field: owner for error in conflicts for field, owner in error.fields.items()},
+            remedy="\n".join(dict.fromkeys(error.remedy for error in conflicts)),
+        )
+    if output is Format.TABLE:
+        for each in seen:
+            _show_preview(each, cluster.name)
+    if dry_run is not DryRunName.NONE:
+        _finish_dry_run(seen, dry_run, output)
+        return
+    if any(each.differs for each in seen) and not ask(f"apply this to {cluster.name}?", yes=yes):
+        raise typer.Exit(1)
+    receipts = [
+        apply(cluster, each, timeout_s=timeout_s, force=force, atomic=atomic, say=lambda text: show.note(text, quiet=quiet))
+        for each in seen
+    ]  # fmt: skip
+    _show_receipts(receipts, output)
+
+
+def diff_command(
+    paths: PathsArgument,
+    repository: RepositoryOption = REPOSITORY,
+    policy: PolicyOption = None,
+    dry_run: Annotated[
+        DryRunName, typer.Option("--dry-run", help="Who works it out: this program alone, or the API server.")
+    ] = DryRunName.SERVER,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Say field by field what applying would change, and what follows for what runs.
+
+    Exit codes as kubectl diff: 0 nothing differs · 1 something differs · above 1 it cannot be told.
+
+    Example:  kserve-ext diff out/rendered/emulated --namespace models
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster import DryRun, preview
+
+    cluster = open_cluster(context, namespace, kubeconfig)
+    how = DryRun.CLIENT if dry_run is DryRunName.CLIENT else DryRun.SERVER
+    seen = [preview(cluster, unit, dry_run=how) for unit in read_units(paths, cluster, namespace, repository, policy)]
+    if output is not Format.TABLE:
+        show.emit(_previews(seen), output)
+    else:
+        for each in seen:
+            _show_preview(each, cluster.name)
+    raise typer.Exit(1 if any(each.differs for each in seen) else 0)
+
+
+def wait_command(
+    name: NameArgument,
+    timeout: TimeoutOption = PATIENCE,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Wait until an InferenceService serves what its present spec asks for; say meanwhile what it waits for, and why.
+
+    Exit codes: 0 ready · 1 not ready in time, the cause is named · 2 no such service · 4 no cluster.
+
+    Example:  kserve-ext wait emulated --namespace models --timeout 5m
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster import read_bundles, status_of, wait_ready
+    from kserve_ext.cluster.applying import confirm_newest
+
+    timeout_s = seconds(timeout)
+    cluster = open_cluster(context, namespace, kubeconfig)
+    found = wait_ready(
+        cluster, name, cluster.namespace, timeout_s=timeout_s, say=lambda text: show.note(text, quiet=quiet)
+    )
+    confirm_newest(cluster, name, cluster.namespace)
+    status = status_of(found, read_bundles(cluster, name, cluster.namespace))
+    if output is not Format.TABLE:
+        show.emit(status, output)
+    else:
+        show.say(f"{name} is ready: {status.step}; {status.url}", style="bold green")
+
+
+def rollback_command(
+    name: NameArgument,
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, help="Bundle of its history; the last good one if left out.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the bundles of its history and end.")] = False,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it serves.")] = True,
+    timeout: TimeoutOption = PATIENCE,
+    force: ForceOption = False,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Apply the last bundle again that was ready, or another of the last ten.
+
+    Example:  kserve-ext rollback emulated --namespace models --yes
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster import find_service, read_bundles, rollback
+
+    timeout_s = seconds(timeout) if wait else None
+    cluster = open_cluster(context, namespace, kubeconfig)
+    if listed:
+        find_service(cluster, name, cluster.namespace)
+        _show_history(read_bundles(cluster, name, cluster.namespace), output)
+        return
+
+    def confirm(entry: Entry, seen: Preview) -> bool:
+        if output is Format.TABLE:
+            show.say(f"bundle {entry.number} of {entry.applied_at}, {entry.outcome}", style="bold")
+            _show_preview(seen, cluster.name)
+        return not seen.differs or ask(f"go back to bundle {entry.number} on {cluster.name}?", yes=yes)
+
+    receipt = rollback(
+        cluster, name, cluster.namespace, to=to, confirm=confirm, timeout_s=timeout_s, force=force,
+        say=lambda text: show.note(text, quiet=quiet),
+    )  # fmt: skip
+    if receipt is None:
+        raise typer.Exit(1)
+    _show_receipts([receipt], output)
+
+
+def delete_command(
+    name: NameArgument,
+    dry_run: DryRunOption = DryRunName.NONE,
+    yes: YesOption = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until its pods are gone.")] = True,
+    timeout: TimeoutOption = PATIENCE,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete an InferenceService with its runtime, plan and history, where they were applied with it.
+
+    Example:  kserve-ext delete emulated --namespace models --yes
+    """
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster import delete, wait_gone, what_is_ours
+
+    timeout_s = seconds(timeout)
+    cluster = open_cluster(context, namespace, kubeconfig)
+    refs = what_is_ours(cluster, name, cluster.namespace)
+    said = ", ".join(map(str, refs))
+    if dry_run is DryRunName.NONE and not ask(f"delete {said} from {cluster.name}?", yes=yes):
+        raise typer.Exit(1)
+    gone = refs if dry_run is DryRunName.CLIENT else delete(cluster, refs, dry_run=dry_run is DryRunName.SERVER)
+    if wait and dry_run is DryRunName.NONE:
+        show.note("waiting for its pods to end", quiet=quiet)
+        wait_gone(cluster, name, cluster.namespace, timeout_s=timeout_s)
+    if output is not Format.TABLE:
+        show.emit({"deleted": gone, "dry_run": str(dry_run)}, output)
+        return
+    for ref in gone:
+        show.say(f"{ref} {'would be ' if dry_run is not DryRunName.NONE else ''}deleted")
+
+
+def _finish_dry_run(seen: list[Preview], dry_run: DryRunName, output: Format) -> None:
+    from kserve_ext.cli import output as show
+
+    if output is not Format.TABLE:
+        show.emit(_previews(seen) | {"dry_run": str(dry_run)}, output)
+    else:
+        show.say(f"nothing was changed (dry run, {dry_run})")
+
+
+def _previews(seen: list[Preview]) -> dict[str, Any]:
+    return {
+        "differs": any(each.differs for each in seen),
+        "objects": [diff for each in seen for diff in each.diffs],
+        "conflicts": [{"field": field, "manager": owner}
+                      for each in seen for error in each.conflicts for field, owner in error.fields.items()],
+    }  # fmt: skip
+
+
+def _show_preview(seen: Preview, context: str) -> None:
+    from kserve_ext.cli import output as show
+
+    show.say(f"{seen.unit.namespace}/{seen.unit.service} on {context}", style="bold")
+    for diff in seen.diffs:
+        _show_diff(diff)
+    for error in seen.conflicts:
+        show.say(f"  conflict: {error.message}", style="yellow")
+
+
+def _show_diff(diff: ObjectDiff) -> None:
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster.difference import Action
+
+    words = {Action.CREATE: "is new", Action.CHANGE: "changes", Action.DELETE: "goes", Action.SAME: "stays as it is"}
+    effect = f": {diff.effect}" if diff.effect else ""
+    show.say(f"  {diff.ref} {words[diff.action]}{effect}")
+    for change in diff.changes if diff.action is Action.CHANGE else ():
+        show.say(f"    {change}")
+
+
+def _show_receipts(receipts: list[Receipt], output: Format) -> None:
+    from kserve_ext.cli import output as show
+
+    if output is not Format.TABLE:
+        show.emit(receipts if len(receipts) != 1 else receipts[0], output)
+        return
+    for each in receipts:
+        state = (
+            f"ready after {each.took_s:.1f} s at {each.url}"
+            if each.ready
+            else "applied; `kserve-ext wait` says when it serves"
+        )
+        show.say(f"{each.namespace}/{each.service}: {state} (bundle {each.number})", style="bold green")
+
+
+def _show_history(entries: tuple[Entry, ...], output: Format) -> None:
+    from kserve_ext.cli import output as show
+
+    rows = [
+        {"number": one.number, "applied_at": one.applied_at, "outcome": one.outcome, "digest": one.digest}
+        for one in entries
+    ]
+    if output is not Format.TABLE:
+        show.emit(rows, output)
+    else:
+        show.table(
+            ("bundle", "applied at", "outcome", "digest"), [[str(value) for value in row.values()] for row in rows]
+        )
