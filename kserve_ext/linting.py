@@ -64,10 +64,15 @@ def read_sources(paths: Sequence[str], *, stdin: str = "") -> Found:
 
 def read_facts(path: Path) -> ClusterFacts:
     """The facts in a file that `kubectl get … -o yaml` wrote. Raises InputError."""
-    objects = read_objects(read_text(path), str(path))
+    return facts_of(read_text(path), str(path))
+
+
+def facts_of(text: str, file: str) -> ClusterFacts:
+    """The facts in a text of Kubernetes objects; `file` is its name in errors. Raises InputError."""
+    objects = read_objects(text, file)
     if not objects:
         allowed = "Kubernetes objects as `kubectl get nodes,resourcequotas,configmaps,… -A -o yaml` prints them"
-        raise InputError(Problem(file=str(path), what="no Kubernetes object in it", allowed=allowed))
+        raise InputError(Problem(file=file, what="no Kubernetes object in it", allowed=allowed))
     return cluster_facts(objects)
 
 

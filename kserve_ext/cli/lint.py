@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption
 from kserve_ext.cli.shared import QuietOption
 
 if TYPE_CHECKING:
     from kserve_ext.errors import Problem
-    from kserve_ext.lint import Outcome, Rule
+    from kserve_ext.lint import ClusterFacts, Outcome, Rule
 
 
 class LintFormat(StrEnum):
@@ -48,9 +49,14 @@ def lint_command(
         typer.Option(
             "--cluster-facts",
             help="What a cluster has, as `kubectl get nodes,resourcequotas,servingruntimes,clusterservingruntimes,configmaps "
-            "-A -o yaml` prints it. A cluster is not asked directly.",
+            "-A -o yaml` prints it.",
         ),
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--cluster", help="Judge by a live cluster: its feature flags, runtimes, nodes and quotas.")
+    ] = False,
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List the rules and end.")] = False,
     output: Annotated[LintFormat, typer.Option("--output", "-o", help="How findings are shown.")] = LintFormat.HUMAN,
     quiet: QuietOption = False,
@@ -75,8 +81,8 @@ def lint_command(
     if not paths:
         raise typer.BadParameter("a file or folder, or --list-rules", param_hint="PATH…")
     found = linting.read_sources(paths, stdin=sys.stdin.read() if linting.STDIN in paths else "")
-    known = linting.read_facts(facts) if facts is not None else None
-    for note in found.notes:
+    known, unread = _facts(facts, live, context, kubeconfig)
+    for note in (*found.notes, *unread):
         show.note(f"note: {note}", quiet=quiet)
     if fix:
         after, outcome, mended = mend(found.sources, facts=known, rules=rules)
@@ -92,6 +98,22 @@ def lint_command(
         raise InputError(_nothing(paths))
     failing = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
     raise typer.Exit(1 if any(finding.severity in failing for finding in outcome.findings) else 0)
+
+
+def _facts(file: Path | None, live: bool, context: str, kubeconfig: str) -> tuple[ClusterFacts | None, Sequence[str]]:
+    """What is known of a cluster, from a file or from itself, and what of it may not be read. Raises InputError."""
+    from kserve_ext import linting
+
+    if not live:
+        return (linting.read_facts(file) if file is not None else None), ()
+    if file is not None:
+        raise typer.BadParameter("--cluster and --cluster-facts: one of them")
+    from kserve_ext.cli.cluster_options import open_cluster
+    from kserve_ext.cluster.collect import facts_text
+
+    cluster = open_cluster(context, "", kubeconfig)
+    text, notes = facts_text(cluster)
+    return linting.facts_of(text, f"cluster {cluster.name}"), notes
 
 
 def _nothing(paths: Sequence[str]) -> Problem:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption, NamespaceOption
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption, option
-from kserve_ext.domain import Protocol
+from kserve_ext.domain import Protocol, Slo
+from kserve_ext.units import parse_duration_s
 
 if TYPE_CHECKING:
     from kserve_ext.domain import Profile
@@ -77,11 +80,11 @@ def profile(
 
 def verify_command(
     url: Annotated[
-        str,
-        typer.Argument(metavar="URL", help="http://host:port, https://…, grpc://host:port, grpcs://… or host:port."),
-    ],
-    model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
-    slo_p99: Annotated[str, typer.Option("--slo-p99", help="What p99 must not exceed, e.g. 80ms.")],
+        str | None,
+        typer.Argument(metavar="[URL]", help="http://host:port, https://…, grpc://host:port, grpcs://… or host:port."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Name of the model at the endpoint.")] = None,
+    slo_p99: Annotated[str | None, typer.Option("--slo-p99", help="What p99 must not exceed, e.g. 80ms.")] = None,
     rate: Annotated[
         str | None, typer.Option("--rate", help="Open loop: Poisson arrivals at this rate, e.g. 200rps.")
     ] = None,
@@ -90,8 +93,8 @@ def verify_command(
         typer.Option("--concurrency", min=1, help="Closed loop: so many requests in flight, instead of --rate."),
     ] = None,
     availability: Annotated[
-        float, typer.Option("--availability", min=0.0, max=1.0, help="Least share answered.")
-    ] = 0.999,
+        float | None, typer.Option("--availability", min=0.0, max=1.0, help="Least share answered.")
+    ] = None,
     duration: Annotated[str, typer.Option("--duration", help="How long to load, e.g. 20s.")] = "20s",
     protocol: Annotated[Protocol | None, typer.Option("--protocol", help="For a bare host:port.")] = None,
     authority: Annotated[str | None, typer.Option("--host", help="Host header, where a gateway routes by it.")] = None,
@@ -99,35 +102,69 @@ def verify_command(
         Path | None, typer.Option("--samples", help="samples.json; random inputs of the model's shapes if left out.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the arrival times.")] = 0,
+    isvc: Annotated[
+        str | None, typer.Option("--isvc", metavar="NAME", help="An InferenceService in a cluster, instead of a URL.")
+    ] = None,
+    via: Annotated[
+        str | None,
+        typer.Option("--via", help="With --isvc: address of the ingress, where its host name is none of DNS."),
+    ] = None,
+    repository: RepositoryOption = REPOSITORY,
+    context: ContextOption = "",
+    namespace: NamespaceOption = "",
+    kubeconfig: KubeconfigOption = "",
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
     """Load a running endpoint, local or remote, and say whether it holds the SLO.
 
-    Latency counts from the moment a request was due, so an endpoint that stalls is not spared.
+    Latency counts from the moment a request was due, so an endpoint that stalls is not spared. With --isvc the SLO and the
+    rate that was planned for each replica come from the cluster, and predicted stands beside measured.
 
     Example:  kserve-ext verify http://127.0.0.1:8080 --model digits --slo-p99 60ms --rate 200rps
     """
     from kserve_ext.bench.table import COLUMNS, figures
-    from kserve_ext.bench.target import parse_target
     from kserve_ext.bench.verify import verify
     from kserve_ext.cli import output as show
-    from kserve_ext.cli.endpoint import endpoint_samples, load_options
-    from kserve_ext.domain import Slo
+    from kserve_ext.cli.endpoint import LoadOptions, check_where, endpoint_samples, load_options, load_target
 
-    options = load_options(slo_p99, rate, concurrency, duration)
-    target = parse_target(url, model=model, protocol=protocol, authority=authority)
+    check_where(url, isvc, via=via, model=model, slo_p99=slo_p99, protocol=protocol, authority=authority)
+    if isvc is not None:
+        from kserve_ext.cli.cluster_options import open_cluster
+        from kserve_ext.cli.cluster_verify import service_load
+        from kserve_ext.cli.endpoint import asked_load
+
+        asked = asked_load(slo_p99, rate, concurrency)
+        load = service_load(
+            open_cluster(context, namespace, kubeconfig), isvc, via=via, model=model, slo_p99_s=asked.slo_p99_s,
+            rate_rps=asked.rate_rps, closed_loop=concurrency is not None, repository=repository,
+        )  # fmt: skip
+        options = LoadOptions(load.slo.p99_s, load.rate_rps, option("--duration", duration, parse_duration_s))
+        target, least, predicted, note = load.target, load.slo.availability, load.predicted, load.note
+    else:
+        options = load_options(slo_p99 or "", rate, concurrency, duration)
+        target = load_target(url or "", model or "", protocol, authority)
+        least, predicted, note = 0.999, None, ""
     rows = endpoint_samples(target, samples, seed)
-    show.note(f"loading {target.address} for {options.duration_s:g} s", quiet=quiet)
+    where = f"{target.authority} at {target.address}" if target.authority else target.address
+    show.note(f"loading {where} for {options.duration_s:g} s", quiet=quiet)
     verdict = verify(
-        target, rows, slo=Slo(p99_s=options.slo_p99_s, availability=availability), rate_rps=options.rate_rps,
-        duration_s=options.duration_s, concurrency=concurrency, seed=seed,
+        target, rows, slo=Slo(p99_s=options.slo_p99_s, availability=least if availability is None else availability),
+        rate_rps=options.rate_rps, duration_s=options.duration_s, concurrency=concurrency, seed=seed,
     )  # fmt: skip
     held = verdict.outcome == "held"
     if output is not Format.TABLE:
-        show.emit(verdict, output)
+        record = show.plain(verdict) | (
+            {"predicted": predicted, "replicas": load.replicas, "note": note} if isvc else {}
+        )
+        show.emit(record, output)
     else:
-        show.table(COLUMNS, [("measured", *figures(verdict.measurement))])
+        lines = [("measured", *figures(verdict.measurement))]
+        if predicted is not None:
+            whole = replace(predicted, throughput_rps=predicted.throughput_rps * load.replicas)
+            lines.insert(0, ("predicted", *figures(whole)))
+        show.table(COLUMNS, lines)
+        show.note(f"note: {note}", quiet=quiet or not note)
         show.say(f"{verdict.outcome}: {'; '.join(verdict.reasons)}", style="bold green" if held else "bold red")
     raise typer.Exit(0 if held else 1)
 
@@ -135,7 +172,6 @@ def verify_command(
 def _imported(table: Path, model: str, hardware: str, overhead: str, load_time: str) -> Profile:
     from kserve_ext.files import read_text
     from kserve_ext.profile.tables import import_csv
-    from kserve_ext.units import parse_duration_s
 
     return import_csv(
         read_text(table), str(table), model=model, hardware=hardware,

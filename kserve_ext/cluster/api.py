@@ -5,6 +5,7 @@ Every request is one that may be sent twice: reads, server-side applies, deletes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from kserve_ext.cluster.conflicts import FIELD_MANAGER, conflict_error, read_conflicts
 from kserve_ext.cluster.objects import Object, Ref, entries, ref_of
 from kserve_ext.cluster.refusals import read_answer, refusal_error
-from kserve_ext.cluster.requests import Requests
+from kserve_ext.cluster.requests import Requests, read_lines
 from kserve_ext.errors import ClusterError
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _PAGE = 500
+_GRACE_S = 30.0  # a watch that should have ended by itself and has not is a dead connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ class Cluster:
         self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
     ) -> tuple[Object, ...]:
         """All objects of a kind, of every namespace where none is given; none where the kind is not there."""
+        return self.list_at(api_version, kind, namespace=namespace, labels=labels, fields=fields)[0]
+
+    def list_at(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> tuple[tuple[Object, ...], str]:
+        """The same, and the resource version from which a watch goes on."""
         path = self._collection(api_version, kind, namespace)
         query = [("limit", str(_PAGE)), *((key, value) for key, value in
                  (("labelSelector", labels), ("fieldSelector", fields)) if value)]  # fmt: skip
@@ -68,9 +76,10 @@ class Cluster:
             page = self._json("GET", path, query=[*query, *([("continue", more)] if more else [])],
                               what=f"list {kind}s", namespace=namespace, missing_ok=True) or {}  # fmt: skip
             found += [{"apiVersion": api_version, "kind": kind, **item} for item in entries(page, "items")]
-            more = str((page.get("metadata") or {}).get("continue") or "")
+            metadata = page.get("metadata") or {}
+            more = str(metadata.get("continue") or "")
             if not more:
-                return tuple(found)
+                return tuple(found), str(metadata.get("resourceVersion") or "")
 
     def apply(self, wanted: Object, *, dry_run: bool = False, force: bool = False) -> Object:
         """Server-side apply under our field manager; what the server makes of it. Raises ConflictError, RejectedError."""
@@ -103,6 +112,20 @@ class Cluster:
         self._checked(status, content, what=f"delete {ref}", namespace=ref.namespace)
         return True
 
+    def watch(
+        self, api_version: str, kind: str, version: str, *, namespace: str = "", labels: str = "", timeout_s: int = 300
+    ) -> Iterator[Object]:
+        """Changes after the resource version of a list, as watch events, until the server ends it. The first answer may be
+        an event of type ERROR with code 410: list again.
+        """
+        query = [("watch", "true"), ("resourceVersion", version), ("timeoutSeconds", str(timeout_s)),
+                 ("allowWatchBookmarks", "true"), *([("labelSelector", labels)] if labels else [])]  # fmt: skip
+        status, answer = self._requests.send("GET", self._collection(api_version, kind, namespace), query=query, stream=True,
+                                             silent_s=timeout_s + 30.0)  # fmt: skip
+        if not 200 <= status < 300:
+            self._checked(status, answer, what=f"watch {kind}s", namespace=namespace)
+        yield from (json.loads(line) for line in read_lines(answer))
+
     def log_lines(
         self, pod: str, namespace: str, container: str, *, tail: int | None, previous: bool, follow: bool
     ) -> Iterator[str]:
@@ -113,12 +136,7 @@ class Cluster:
         status, answer = self._requests.send("GET", path, query=query, stream=True)
         if not 200 <= status < 300:
             self._checked(status, answer, what=f"log of {container} in pod {pod}", namespace=namespace)
-        rest = b""
-        for chunk in answer.stream(2**14):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
-        if rest:
-            yield rest.decode(errors="replace")
+        yield from read_lines(answer)
 
     # ----------------------------------------------------------------------------------------------- what there is
 
@@ -175,3 +193,13 @@ class Cluster:
         if 200 <= status < 300:
             return content
         raise refusal_error(read_answer(status, content, what=what, namespace=namespace))
+
+
+def _lines(answer: Any) -> Iterator[str]:
+    """The lines of a streamed answer, as they come."""
+    rest = b""
+    for chunk in answer.stream(2**14):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+    if rest:
+        yield rest.decode(errors="replace")

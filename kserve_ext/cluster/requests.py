@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from kserve_ext.errors import UnreachableError
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = (5.0, 30.0)  # to connect, to answer
-_CONNECT_ONLY = (5.0, None)  # a log that is followed may be silent for long
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _AGENT = "kserve-ext"
 
@@ -53,15 +52,17 @@ class Requests:
 
     def send(
         self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None,
-        content_type: str = "application/json", stream: bool = False,
+        content_type: str = "application/json", stream: bool = False, silent_s: float | None = None,
     ) -> tuple[int, Any]:  # fmt: skip
         """Status and content of the answer. Only for requests that may be sent twice: this one may be.
+
+        A stream may be silent for `silent_s`, as a log that is followed may be for ever.
 
         Raises UnreachableError when nobody answers as long as patience lasts.
         """
         until, pause_s = time.monotonic() + self._patience_s, _FIRST_PAUSE_S
         while True:
-            found = self._try(method, path, list(query), body, content_type, stream)
+            found = self._try(method, path, list(query), body, content_type, stream, silent_s)
             if isinstance(found, _Answer):
                 return found.status, found.content
             pause = max(found.after_s, pause_s * random.uniform(0.8, 1.2))  # not in step with everyone else who waits
@@ -75,8 +76,9 @@ class Requests:
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     def _try(
-        self, method: str, path: str, query: list[tuple[str, str]], body: Any, content_type: str, stream: bool
-    ) -> _Answer | _Away:
+        self, method: str, path: str, query: list[tuple[str, str]], body: Any, content_type: str, stream: bool,
+        silent_s: float | None,
+    ) -> _Answer | _Away:  # fmt: skip
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -86,7 +88,7 @@ class Requests:
             self._client.update_params_for_auth(headers, query, ["BearerToken"])
             answer = self._client.rest_client.request(
                 method, self.server + path, query_params=query, headers=headers, body=body,
-                _preload_content=False, _request_timeout=_CONNECT_ONLY if stream else _TIMEOUT_S,
+                _preload_content=False, _request_timeout=(_TIMEOUT_S[0], silent_s) if stream else _TIMEOUT_S,
             )  # fmt: skip
             return _Answer(answer.status, answer if stream else _content(answer.data))
         except ApiException as error:
@@ -124,6 +126,16 @@ def _away(why: str) -> _Away:
         return _Away("it does not accept the kubeconfig's client certificate, which may have expired", final=True,
                      remedy="fetch a new kubeconfig")  # fmt: skip
     return _Away(" ".join(why.split()))
+
+
+def read_lines(answer: Any) -> Iterator[str]:
+    """The lines of a streamed answer while they come."""
+    rest = b""
+    for chunk in answer.stream(2**14):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def _content(body: Any) -> Any:
