@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.shared import (
     REPOSITORY,
@@ -21,7 +22,12 @@ from kserve_ext.cli.shared import (
 if TYPE_CHECKING:
     from kserve_ext.policy.fleet import Fleet, FleetPlan
 
-FleetOption = Annotated[Path, typer.Option("--fleet", help="The fleet: pools of nodes with GPUs, slices and prices.")]
+FleetOption = Annotated[
+    Path | None, typer.Option("--fleet", help="The fleet: pools of nodes with GPUs, slices and prices.")
+]
+LiveOption = Annotated[
+    bool, typer.Option("--from-cluster", help="The nodes of a live cluster instead of a file; they have no prices.")
+]
 
 commands = typer.Typer(
     name="fleet",
@@ -42,7 +48,10 @@ def register(app: typer.Typer) -> None:
 
 def plan_command(
     manifests: ManifestArgument,
-    fleet: FleetOption,
+    fleet: FleetOption = None,
+    live: LiveOption = False,
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for manifests, node layouts and the plan; an earlier plan is kept to."),
@@ -71,7 +80,7 @@ def plan_command(
 
     aim = option("--objective", objective, _objective) if objective is not None else None
     services = read_services(manifests)
-    offered = _read(fleet)
+    offered = _fleet(fleet, live, context, kubeconfig)
     wanted = fleets.wanted_services(services, repository)
     running = current or (out / fleets.PLAN_FILE if out is not None and (out / fleets.PLAN_FILE).exists() else None)
     places = fleets.read_places(running) if running is not None and not fresh else ()
@@ -101,7 +110,11 @@ def plan_command(
 
 
 def show_command(
-    fleet: Annotated[Path, typer.Argument(metavar="FLEET", help="A fleet file.")], output: OutputOption = Format.TABLE
+    fleet: Annotated[Path | None, typer.Argument(metavar="[FLEET]", help="A fleet file.")] = None,
+    live: LiveOption = False,
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Show what a fleet has: its pools, what each GPU may be cut into, and what a part costs.
 
@@ -110,7 +123,7 @@ def show_command(
     from kserve_ext.cli import output as show
     from kserve_ext.policy.fleet import write_fleet
 
-    found = _read(fleet)
+    found = _fleet(fleet, live, context, kubeconfig)
     if output is not Format.TABLE:
         show.emit(write_fleet(found), output)
         return
@@ -128,7 +141,12 @@ def show_command(
 
 
 def from_nodes(
-    nodes: Annotated[str, typer.Argument(metavar="NODES", help="What `kubectl get nodes -o json` printed, or -.")],
+    nodes: Annotated[
+        str | None, typer.Argument(metavar="[NODES]", help="What `kubectl get nodes -o json` printed, or -.")
+    ] = None,
+    live: LiveOption = False,
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
     out: Annotated[Path | None, typer.Option("--out", help="File to write to instead of standard output.")] = None,
 ) -> None:
     """Make a fleet file from a cluster's nodes; prices are added by hand.
@@ -139,12 +157,32 @@ def from_nodes(
     from kserve_ext.policy.fleet import read_nodes, write_fleet
     from kserve_ext.render.text import to_yaml
 
-    text = sys.stdin.read() if nodes == "-" else read_text(Path(nodes))
-    written = to_yaml(write_fleet(read_nodes(text, nodes)))
+    if live or nodes is None:
+        found = _fleet(Path(nodes) if nodes else None, live, context, kubeconfig)
+    else:
+        found = read_nodes(sys.stdin.read() if nodes == "-" else read_text(Path(nodes)), nodes)
+    written = to_yaml(write_fleet(found))
     if out is None:
         sys.stdout.write(written)
     else:
         write_text(out, written)
+
+
+def _fleet(file: Path | None, live: bool, context: str, kubeconfig: str) -> Fleet:
+    """The fleet of a file or of a live cluster, exactly one of which must be named. Raises InputError."""
+    from kserve_ext.errors import InputError, Problem
+
+    if (file is not None) == live:
+        found = "both" if live else "neither"
+        raise InputError(Problem(field="FLEET, --from-cluster", what="exactly one is needed", found=found))
+    if file is not None:
+        return _read(file)
+    from kserve_ext.cli.cluster_options import open_cluster
+    from kserve_ext.cluster.collect import nodes_text
+    from kserve_ext.policy.fleet import read_nodes
+
+    cluster = open_cluster(context, "", kubeconfig)
+    return read_nodes(nodes_text(cluster), f"cluster {cluster.name}")
 
 
 def _objective(text: str) -> str:
