@@ -20,7 +20,6 @@ from kserve_ext.domain import Profile, Protocol, StagePlan
 from kserve_ext.hosting import Hosted
 from kserve_ext.policy.replica import Replica
 from kserve_ext.profile.points import in_service_ratios
-from kserve_ext.simulate.law import ServiceLaw
 
 LOOK_S = 0.7  # at each number in flight
 SHARES_IN_FLIGHT = (0.0, 0.125, 0.5, 2.0)  # of a full batch on every instance; 0: a single request
@@ -60,15 +59,7 @@ def slowness(profiled: Look, *now: Look) -> Mapping[int, float]:
 
 def slowed(replica: Replica, factors: Mapping[int, float]) -> Replica:
     """The replica with every service time as many times as long as `factors` tells for its batch size."""
-    return replace(replica, laws=tuple(_slowed(law, factors) for law in replica.laws))
-
-
-def _slowed(law: ServiceLaw, factors: Mapping[int, float]) -> ServiceLaw:
-    by_batch = np.interp(law.batches, list(factors), list(factors.values())).tolist()
-
-    def longer(of_count: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
-        return tuple(
-            tuple(factor * value for value in levels) for factor, levels in zip(by_batch, of_count, strict=True)
-        )
-
-    return replace(law, values_s=tuple(longer(of_count) for of_count in law.values_s))
+    sizes, times = list(factors), list(factors.values())
+    return replace(
+        replica, laws=tuple(law.slowed(np.interp(law.batches, sizes, times).tolist()) for law in replica.laws)
+    )

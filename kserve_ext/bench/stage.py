@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from kserve_ext.bench.in_service import measure_ratios
+from kserve_ext.bench.in_service import SeenRun, observe, ratios
 from kserve_ext.bench.journal import Journal
 from kserve_ext.bench.points import Bench, MeasuredPoint, client_point, merged_point
 from kserve_ext.domain import StageProfile
-from kserve_ext.profile.points import FULL_SHARE, batch_sizes, corrected
+from kserve_ext.policy.replica import stage_law
+from kserve_ext.profile.points import FULL_SHARE, batch_sizes, corrected, levelled
 from kserve_ext.render.pbtxt import with_batching
+from kserve_ext.simulate.level import level
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -26,6 +29,7 @@ Tell = Callable[[int, str], None]  # number of the point, and a line about it
 
 FILL_DELAY_S = 0.1  # longer than a client takes to send any batch; a batch that is full does not wait for it
 _POINT = TypeAdapter(MeasuredPoint)
+_RUNS = TypeAdapter(tuple[SeenRun, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +92,19 @@ def measure_stage(
             )
     if config.max_batch_size > 1:
         for instances in sorted({task.instances for task in tasks}):
-            _correct(bench, config, instances, points, journal)
+            _bring_to_service(bench, config, instances, points, journal, partial(tell, len(tasks)))
     return _profile(bench.target.model, config.max_batch_size, tuple(points.values()))
 
 
-def _correct(
-    bench: Bench, config: ModelConfig, instances: int, points: dict[str, MeasuredPoint], journal: Journal
+def _bring_to_service(
+    bench: Bench,
+    config: ModelConfig,
+    instances: int,
+    points: dict[str, MeasuredPoint],
+    journal: Journal,
+    tell: Callable[[str], None],
 ) -> None:
-    """Bring the points of one instance count to what executions take in service."""
+    """Bring the points of one instance count to what executions take in service; those of fewer have been."""
     of_count = {key: each for key, each in points.items() if each.point.instances == instances}
     single = [each.point for each in of_count.values() if each.point.requests == each.point.batch]
     key = f"{bench.target.model}/{instances}/in service"
@@ -104,10 +113,23 @@ def _correct(
             bench.target.model,
             with_batching(config, max_batch_size=config.max_batch_size, max_queue_delay_s=0.0, instances=instances),
         )
-        journal.put(key, sorted(measure_ratios(bench, single).items()))
-    ratios = dict(journal[key])
+        journal.put(key, _RUNS.dump_python(observe(bench, single), mode="json"))
+    runs = _RUNS.validate_python(journal[key])
+    by_size = ratios(single, runs)
     for name, each in of_count.items():
-        points[name] = replace(each, point=corrected(each.point, ratios[each.point.batch]))
+        points[name] = replace(each, point=corrected(each.point, by_size[each.point.batch]))
+    known = [each for each in points.values() if each.point.instances <= instances]
+    stage, _ = _profile(bench.target.model, config.max_batch_size, known)
+    factor = level(
+        stage_law(stage), [run.served() for run in runs], max_batch=config.max_batch_size, instances=instances
+    )
+    if factor is None:
+        tell(
+            f"{bench.target.model}: latencies in service are far from what service times explain: a disturbed machine?"
+        )
+        return
+    for name in of_count:
+        points[name] = replace(points[name], point=levelled(points[name].point, factor))
 
 
 def _config(config: ModelConfig, task: StageTask) -> ModelConfig:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.domain import IDLE_S, Prediction, Profile, StagePlan
+from kserve_ext.domain import IDLE_S, Prediction, Profile, StagePlan, StageProfile
 from kserve_ext.policy.request import Settings
 from kserve_ext.profile.fit import fit
 from kserve_ext.queueing.batch_queue import BatchQueue, solve, states
@@ -56,15 +56,16 @@ def build_replica(profile: Profile) -> Replica:
     """The replica that a profile describes. Raises ProfileError for points that do not make a curve."""
     return Replica(
         models=tuple(stage.model for stage in profile.stages),
-        laws=tuple(_law(profile, index) for index in range(len(profile.stages))),
+        laws=tuple(stage_law(stage) for stage in profile.stages),
         max_batches=tuple(stage.max_batch for stage in profile.stages),
         overhead_levels_s=spread(profile.overhead_s.probabilities, profile.overhead_s.values),
         overhead_after_idle_extra_s=profile.overhead_after_idle_extra_s,
     )
 
 
-def _law(profile: Profile, index: int) -> ServiceLaw:
-    curves = fit(profile.stages[index])
+def stage_law(stage: StageProfile) -> ServiceLaw:
+    """The law of a measured stage. Raises ProfileError for points that do not make a curve."""
+    curves = fit(stage)
     return ServiceLaw(
         batches=curves[0].batches,
         values_s=tuple(
@@ -180,6 +181,7 @@ def exact(queue: BatchQueue | None, rate_rps: float, concurrency_limit: int | No
         p99_s=law.quantile_s(0.99),
         mean_batch=steady.mean_batch,
         mean_concurrency=steady.mean_concurrency,
+        exact=True,
     )
 
 

@@ -134,6 +134,11 @@ def in_service_ratios(
     return {size: float(np.interp(size, list(told), list(told.values()))) for size in sizes}
 
 
+def levelled(point: ServicePoint, factor: float) -> ServicePoint:
+    """The point with an execution taking an instance `factor` times as long."""
+    return replace(point, mean_s=factor * point.mean_s, quantiles_s=scaled(point.quantiles_s, factor))
+
+
 def corrected(point: ServicePoint, ratio: float) -> ServicePoint:
     """The point with the server's own time of an execution `ratio` times as long, the rest of it as it was."""
     mean_s = max(point.mean_s + (ratio - 1.0) * point.server_compute_s, 0.0)

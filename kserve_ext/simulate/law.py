@@ -7,7 +7,7 @@ sizes are interpolated quantile by quantile. No clock and no randomness: the sim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,18 @@ class ServiceLaw:
     def saturated_rps(self, batch: int, instances: int) -> float:
         """Rows per second with every instance always running full batches."""
         return instances * batch / self.mean_s(batch, instances)
+
+    def slowed(self, factors: Sequence[float]) -> ServiceLaw:
+        """The law with the times at `batches[i]` `factors[i]` times as long."""
+        return replace(
+            self,
+            values_s=tuple(
+                tuple(
+                    tuple(factor * value for value in levels) for factor, levels in zip(factors, of_count, strict=True)
+                )
+                for of_count in self.values_s
+            ),
+        )
 
 
 def constant_law(times_s: Sequence[float]) -> ServiceLaw:

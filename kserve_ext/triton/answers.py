@@ -59,6 +59,7 @@ class ModelStatistics:
     request_count: int  # requests answered; an ensemble has no executions of its own, but has these
     failed_count: int
     queue_s: float  # waiting time of all requests together
+    request_s: float = 0.0  # time in the server of all answered requests together
     batches: Mapping[int, BatchStatistics] = field(default_factory=dict)  # by batch size
 
     @property
@@ -78,6 +79,7 @@ class ModelStatistics:
             request_count=self.request_count - earlier.request_count,
             failed_count=self.failed_count - earlier.failed_count,
             queue_s=self.queue_s - earlier.queue_s,
+            request_s=self.request_s - earlier.request_s,
             batches={size: batch for size, batch in batches.items() if batch.executions},
         )
 
@@ -105,6 +107,7 @@ def read_statistics(answer: Mapping[str, Any]) -> ModelStatistics:
         request_count=int(times["success"]["count"]),
         failed_count=int(times["fail"]["count"]),
         queue_s=int(times["queue"]["ns"]) * _NS,
+        request_s=int(times["success"]["ns"]) * _NS,
         batches={int(entry["batch_size"]): _batch(entry) for entry in newest.get("batch_stats", ())},
     )
 

@@ -14,7 +14,7 @@ def entry(version: str, executions: int = 3) -> dict[str, Any]:
     return {
         "name": "m", "version": version, "inference_count": 7, "execution_count": executions,
         "inference_stats": {
-            "success": {"count": 5, "ns": 9}, "fail": {"count": 1, "ns": 9}, "queue": {"count": 5, "ns": 2_000_000_000}
+            "success": {"count": 5, "ns": 3_000_000_000}, "fail": {"count": 1, "ns": 9}, "queue": {"count": 5, "ns": 2_000_000_000}
         },
         "batch_stats": [
             {
@@ -32,6 +32,7 @@ def test_counters_are_read_in_seconds() -> None:
         request_count=5,
         failed_count=1,
         queue_s=2.0,
+        request_s=3.0,
         batches={2: BatchStatistics(executions=3, compute_input_s=0.5, compute_infer_s=1.5, compute_output_s=0.25)},
     )
 
