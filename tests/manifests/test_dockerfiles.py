@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PREDICTORS = sorted(ROOT.glob("predictors/*/Dockerfile"))
-ALL = [*PREDICTORS, ROOT / "model_repo/Dockerfile", ROOT / "e2e/images/triton/Dockerfile"]
+ALL = [*PREDICTORS, ROOT / "model_repo/Dockerfile"]
 
 
 def stages(file: Path) -> list[list[str]]:
