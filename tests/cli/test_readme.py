@@ -22,7 +22,8 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
 OURS = [line for line in COMMANDS if line.startswith("kserve-ext ")]
-ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve-ext up", line)]
+ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve-ext up|--namespace|-cluster$", line)]
+ON_A_CLUSTER = [line for line in OURS if re.search(r"--namespace|-cluster$", line)]
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_the_make_targets_of_the_readme_exist(target: str) -> None:
     assert f"make {target}" in README
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", ON_A_CLUSTER)
+def test_a_command_for_a_cluster_has_the_options_that_the_readme_shows(project: Path, line: str) -> None:
+    """They run against the real cluster in e2e; here without one, which each says."""
+    done = run(f"KUBECONFIG=none.yaml {line}", project)
+    assert (done.returncode, "none.yaml: not a kubeconfig" in done.stderr) == (2, True), done.stderr
 
 
 def test_the_readme_lists_every_annotation() -> None:
