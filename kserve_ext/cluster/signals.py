@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kserve_ext.cluster.objects import Object, dig, entries
-from kserve_ext.cluster.snapshot import Snapshot, container_states, event_time_s, serving_pods, time_s
+from kserve_ext.cluster.snapshot import Snapshot, container_states, event_time_s, is_true, serving_pods, time_s
 
 EVENTS_KEPT_S = 300.0  # an older event tells of an earlier state
 _NOT_SPOKEN = ("", "Deploying", "NoTraffic", "Queued", "Uninitialized", "RevisionMissing", "MinimumReplicasUnavailable")
@@ -26,7 +26,7 @@ def signals(found: Snapshot) -> tuple[Signal, ...]:
     """All that speaks against readiness, what is nearest to the cause first; none twice."""
     pods = _pods_of_latest(found)
     said = [signal for pod in pods for signal in _of_pod(pod)]
-    said += list(_of_events(found, {str(dig(pod, "metadata", "name")) for pod in pods}))
+    said += list(_of_events(found, pods))
     for revision in found.revisions:
         if dig(revision, "metadata", "name") == found.latest_revision:
             said += _of_conditions("revision", revision)
@@ -78,15 +78,28 @@ def _of_container(where: str, status: Object) -> Iterator[Signal]:
         )
 
 
-def _of_events(found: Snapshot, pods: set[str]) -> Iterator[Signal]:
+def _of_events(found: Snapshot, pods: list[Object]) -> Iterator[Signal]:
     now_s = time_s(found.taken_at)
+    by_name = {str(dig(pod, "metadata", "name")): pod for pod in pods}
     for event in reversed(found.events):
         kind, name = dig(event, "involvedObject", "kind"), str(dig(event, "involvedObject", "name"))
         old = now_s and now_s - event_time_s(event) > EVENTS_KEPT_S
-        if event.get("type") != "Warning" or old or (kind == "Pod" and name not in pods):
+        if event.get("type") != "Warning" or old:
+            continue
+        if kind == "Pod" and (name not in by_name or _is_over(str(event.get("reason")), by_name[name])):
             continue
         message = " ".join(str(event.get("message", "")).split())
         yield Signal(by="event", where=f"{kind} {name}", reason=str(event.get("reason", "")), message=message)
+
+
+# What has been told of a pod is over once the pod has come this far.
+_OVER_ONCE = {
+    "FailedScheduling": "PodScheduled", "FailedMount": "PodReadyToStartContainers", "Failed": "Ready", "Unhealthy": "Ready",
+}  # fmt: skip
+
+
+def _is_over(reason: str, pod: Object) -> bool:
+    return reason in _OVER_ONCE and is_true(pod, _OVER_ONCE[reason])
 
 
 def _of_conditions(by: str, found: Object) -> list[Signal]:

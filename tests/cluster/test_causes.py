@@ -296,6 +296,13 @@ def test_pods_of_the_revision_before_say_nothing_of_the_new_one() -> None:
     assert causes(snapshot(pods=(old, pod()))) == ()
 
 
+def test_an_event_of_a_pod_that_has_come_further_since_says_nothing() -> None:
+    told = event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", kind="Pod", name=POD)
+    scheduled = pod(ready=False, conditions=[{"type": "PodScheduled", "status": "True"}])
+    assert causes(snapshot(events=(told,), pods=(scheduled,))) == ()
+    assert [cause.code for cause in causes(snapshot(events=(told,), pods=(pod(ready=False),)))] == ["no-room"]
+
+
 def test_an_event_of_long_ago_says_nothing() -> None:
     long_ago = event("FailedCreate", QUOTA, at="2026-11-30T11:00:00Z")
     assert causes(snapshot(events=(long_ago,))) == ()
