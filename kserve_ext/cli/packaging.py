@@ -19,7 +19,9 @@ def package(
     predictor: Annotated[
         str, typer.Argument(metavar="MODULE:CLASS", help="The Predictor, e.g. predictors.digits:Digits.")
     ],
-    model_dir: Annotated[Path, typer.Option("--model-dir", help="The predictor's files; a copy goes into the model.")],
+    model_dir: Annotated[
+        Path | None, typer.Option("--model-dir", help="The predictor's files, if any; a copy goes into the model.")
+    ] = None,
     triton: Annotated[bool, typer.Option("--triton", help="For Triton's python backend.")] = False,
     name: Annotated[
         str, typer.Option("--name", help="Name of the model; the class's, in lower case, if left out.")

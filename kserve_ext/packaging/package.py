@@ -41,7 +41,7 @@ class Package:
 
 def package_for_triton(
     target: str,
-    artifacts: Path,
+    artifacts: Path | None,
     *,
     name: str,
     repository: Path,
@@ -50,20 +50,22 @@ def package_for_triton(
     outputs: Sequence[str] = (),
     force: bool = False,
 ) -> Package:
-    """Make `repository/name` the model that runs the class `module:Class` on the files in `artifacts`.
+    """Make `repository/name` the model that runs the class `module:Class` on the files in `artifacts`, or on none.
 
     `inputs` and `outputs` tell the tensors of a predictor that does not. Raises InputError, ModelError.
     """
     folder = repository / name
     _check(name, folder, artifacts, max_batch_size, force=force)
     predictor = find_predictor(target)
-    signature = _signature(predictor, artifacts, inputs, outputs)
     module = target.partition(":")[0]
     code = sources([*_SHIM_NEEDS, module], {"kserve_ext", module.partition(".")[0]})
-    config = _config(name, target, signature, max_batch_size)
     with tempfile.TemporaryDirectory(prefix="kserve-ext-package-") as temporary:
+        given = artifacts or Path(temporary, "none")
+        given.mkdir(exist_ok=True)
+        signature = _signature(predictor, given, inputs, outputs)
+        config = _config(name, target, signature, max_batch_size)
         version = Path(temporary) / "1"
-        _lay_out(version, code, artifacts)
+        _lay_out(version, code, given)
         files.copy(version, folder / "1")
     files.write_text(folder / "config.pbtxt", config)
     return Package(
@@ -73,11 +75,11 @@ def package_for_triton(
     )
 
 
-def _check(name: str, folder: Path, artifacts: Path, max_batch_size: int, *, force: bool) -> None:
+def _check(name: str, folder: Path, artifacts: Path | None, max_batch_size: int, *, force: bool) -> None:
     problems = []
     if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):
         problems.append(Problem(field="--name", what="not a name for a model", found=repr(name), allowed=_NAME_ALLOWED))
-    if not artifacts.is_dir():
+    if artifacts is not None and not artifacts.is_dir():
         problems.append(Problem(field="--model-dir", what="no such folder", found=str(artifacts)))
     if max_batch_size < 0:
         problems.append(

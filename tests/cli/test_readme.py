@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,15 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
+PROGRAMS = {  # python blocks that name their file in the first line
+    block.splitlines()[0].removeprefix("# "): block
+    for language, block in BLOCKS
+    if language == "python" and block.startswith("# ")
+}
 OURS = [line for line in COMMANDS if line.startswith("kserve-ext ")]
 ALONE = [line for line in OURS if not re.search(r"sentiment|127\.0\.0\.1|^kserve-ext up|--namespace|-cluster$", line)]
 ON_A_CLUSTER = [line for line in OURS if re.search(r"--namespace|-cluster$", line)]
+SERVED_PREDICTOR = "python -m kserve_ext.serving thermometer:Thermometer --model_name thermometer --model_dir ."
 
 
 @pytest.fixture
@@ -31,7 +39,8 @@ def project(tmp_path: Path) -> Path:
     """A folder with the README's manifests, models, traces and policy, so that nothing is written into the project."""
     for name in ("manifests", "model_repo", "benchmarks/data"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".b*", "*.onnx"))
-    (tmp_path / "two_replicas.py").write_text(next(block for language, block in BLOCKS if language == "python"))
+    for name, program in PROGRAMS.items():
+        (tmp_path / name).write_text(program)
     return tmp_path
 
 
@@ -48,7 +57,7 @@ def environment() -> dict[str, str]:
 
 def test_the_readme_shows_no_other_kind_of_command() -> None:
     others = [line for line in COMMANDS if line not in OURS]
-    assert others == ["make run", "make test", "source .venv/bin/activate"]
+    assert others == ["make run", "make test", "source .venv/bin/activate", SERVED_PREDICTOR]
 
 
 @pytest.mark.parametrize("target", ["run", "test", "bench-fidelity"])
@@ -72,6 +81,14 @@ def test_the_readme_lists_every_annotation() -> None:
 def test_the_manifest_of_the_readme_is_one() -> None:
     (service,) = read_services(next(block for language, block in BLOCKS if language == "yaml"), "README.md")
     assert (service.intent.slo.p99_s, service.intent.rate.high_rps) == (0.060, 200.0)
+
+
+def test_the_manifest_of_several_models_is_one() -> None:
+    (text,) = (block for language, block in BLOCKS if language == "yaml" and "neighbours" in block)
+    (service,) = read_services(text, "README.md")
+    assert [(each.model, each.p99_s, each.rate.high_rps) for each in service.intent.neighbours] == [
+        ("embed", 0.12, 60.0)
+    ]
 
 
 @pytest.mark.parametrize("line", ALONE)
@@ -112,6 +129,24 @@ def test_a_model_is_served_until_ctrl_c_and_can_be_loaded_meanwhile(project: Pat
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
     assert done.returncode in (0, 1), done.stderr
+
+
+@pytest.mark.skipif(find_spec("kserve") is None, reason="the extra `predictor` is not installed")
+def test_the_predictor_of_the_readme_is_served(project: Path, free_port: int) -> None:
+    line = f"exec {SERVED_PREDICTOR} --http_port {free_port} --enable_grpc false"
+    address = f"http://127.0.0.1:{free_port}/v2/models/thermometer"
+    with subprocess.Popen(
+        ["bash", "-c", line], cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            wait_for(f"{address}/ready", process)
+            body = b'{"inputs": [{"name": "celsius", "datatype": "FP32", "shape": [2, 1], "data": [0, 100]}]}'
+            with urllib.request.urlopen(f"{address}/infer", body, timeout=30) as answer:
+                (output,) = json.load(answer)["outputs"]
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(40) == 0
+    assert output["data"] == [32.0, 212.0]
 
 
 def wait_for(url: str, process: subprocess.Popen[str], patience_s: float = 60.0) -> None:
