@@ -388,3 +388,26 @@ def check_network(cluster: Cluster, network: Network, models: str, name: str) ->
     assert network.reaches(pod, dns, 53, "UDP")
     for target, port in ((activator, 8012), (prometheus, 9090), (controller, 9443)):
         assert not network.reaches(pod, target, port)
+
+
+# ------------------------------------------------------------------------------------------------------ monitoring
+
+
+def test_every_rule_is_one_that_prometheus_takes_and_finds_data_for(
+    cluster: Cluster, models: str, serve: Callable[..., str]
+) -> None:
+    (rules,) = yaml.safe_load_all((examples.ROOT / "manifests/monitoring/rules.yaml").read_text())
+    recorded = {rule["record"]: rule["expr"] for rule in rules["spec"]["groups"][0]["rules"] if "record" in rule}
+    alerts = [rule["expr"] for rule in rules["spec"]["groups"][0]["rules"] if "alert" in rule]
+    name = serve("manifests/examples/digits.yaml")
+
+    def found() -> bool:
+        check_digits(f"http://{cluster.ingress}", authority=support.host_of(name, models))
+        seen = [series["namespace"] for expr in recorded.values() for series, _ in cluster.metric(expr)]
+        return seen.count(models) == len(recorded)
+
+    support.poll("each rule gives a series for the model", found, seconds=90, every=3)
+    for expr in alerts:
+        for rule, written in recorded.items():
+            expr = expr.replace(rule, f"({written})")
+        cluster.metric(expr)  # fails where Prometheus cannot read it
