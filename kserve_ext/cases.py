@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from kserve_ext.domain import Intent, Plan, Profile, RateRange, Slo
 from kserve_ext.errors import InputError, Problem
 from kserve_ext.policy import PlanRequest, plan
-from kserve_ext.policy.planned_contenders import Sized
+from kserve_ext.policy.contenders import Sized
 from kserve_ext.policy.replica import build_replica
 from kserve_ext.policy.simulated import planned_service, service_time
 from kserve_ext.profile.service_law import OneAtATime

@@ -19,7 +19,6 @@ from kserve_ext.clairvoyant import Step, ladder, late_requests, taken
 from kserve_ext.errors import InputError, MissingExtraError, Problem
 from kserve_ext.policy.contenders import CONTENDERS, contender
 from kserve_ext.policy.floored import FlooredScaler
-from kserve_ext.policy.planned_contenders import planned_contender
 from kserve_ext.simulate.engine import simulate_fleet
 from kserve_ext.simulate.oracle import curve, regret, solve
 from kserve_ext.simulate.outcome import Outcome
@@ -154,7 +153,7 @@ def context_of(case: Case, policies: Sequence[str]) -> Context:
 
 def scaler(name: str, case: Case, context: Context) -> Scaler[Any]:
     """The policy of that name, set up for the case."""
-    built = planned_contender(name, context, case.sized) if case.sized else contender(name, context)
+    built = contender(name, context, case.sized)
     return replace(built, floor_interval_s=case.floor_interval_s) if isinstance(built, FlooredScaler) else built
 
 

@@ -57,6 +57,15 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A further model in the same replica, and what is asked of it."""
+
+    model: str
+    p99_s: float
+    rate: RateRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """What the annotations of one InferenceService ask for."""
 
@@ -71,6 +80,7 @@ class Intent:
     cold_start_budget_s: float | None = None
     profile: str | None = None  # path of a profile instead of model_repo/<model>/profiles/<hardware>.json
     policy: str = "default"
+    neighbours: tuple[Neighbour, ...] = ()
     pins: Pins = dataclasses.field(default_factory=Pins)
 
 
@@ -208,6 +218,18 @@ class Prediction:
     p99_s: float
     mean_batch: float  # of the last stage
     mean_concurrency: float
+    exact: bool = False  # computed from the law of the batch queue; otherwise simulated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourPlan:
+    """How a further model is served in the same replica."""
+
+    model: str
+    slo: Slo
+    stages: tuple[StagePlan, ...]
+    capacity_rps: float  # most of its requests that one replica takes while its neighbours are busy
+    prediction: Prediction  # at its busy rate spread over the replicas planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +253,18 @@ class Plan:
     replicas_at_high_rate: int
     reasons: tuple[Reason, ...]
     warnings: tuple[Reason, ...] = ()
+    neighbours: tuple[NeighbourPlan, ...] = ()
+
+    @property
+    def all_stages(self) -> tuple[StagePlan, ...]:
+        """Every model that the replica's server runs: those of `model`, then those of its neighbours."""
+        return (*self.stages, *(stage for neighbour in self.neighbours for stage in neighbour.stages))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models whose configs the replica's server needs: each stage, and the ensembles over them."""
+        named = (self.model, *(neighbour.model for neighbour in self.neighbours))
+        return tuple(dict.fromkeys((*(stage.model for stage in self.all_stages), *named)))
 
 
 # ------------------------------------------------------------------------------------------------ what was observed

@@ -18,7 +18,7 @@ from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Profile, Reason, Service
 from kserve_ext.errors import ManifestError, Problem
 from kserve_ext.files import read_text, write_text
-from kserve_ext.library import profiles_for
+from kserve_ext.library import check_alone, profiles_for
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy.fleet.board import Place
 from kserve_ext.policy.fleet.decide import FleetPlan, ServicePlan, Wanted
@@ -43,6 +43,7 @@ def wanted_services(services: Iterable[Service], repository: Path) -> tuple[Want
     known: dict[tuple[Any, ...], dict[str, Profile]] = {}
     found = []
     for service in services:
+        check_alone(service, "a fleet")
         intent, beside = service.intent, Path(service.source.rpartition(":")[0]).parent
         key = (intent.model, intent.hardware, intent.profile, beside if intent.profile else None)
         if key not in known:

@@ -1,4 +1,4 @@
-"""One model of a repository served by an embedded Triton on this machine, planned or untuned, with its steps.
+"""A model of a repository served by an embedded Triton on this machine, planned or untuned, with its neighbours.
 
 The repository is staged into a temporary folder and never touched. Instances run on the CPU whatever hardware the
 plan is for; a model that emulates a device brings its latency along.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kserve_ext.domain import Protocol, StagePlan
-from kserve_ext.render.pbtxt import is_ensemble, untuned_config
+from kserve_ext.render.pbtxt import is_ensemble, steps, untuned_config
 from kserve_ext.render.planned import planned_config, planned_ensemble
 from kserve_ext.triton.control import TritonControl
 from kserve_ext.triton.find import find_server
@@ -36,6 +36,7 @@ class Hosted:
     repository: Path
     model: str
     models: tuple[str, ...]  # the model's steps first, then the model
+    neighbours: tuple[str, ...] = ()  # further models with their steps, in the same order
 
     def url(self, protocol: Protocol) -> str:
         """The server's address for one protocol, as the load generator takes it."""
@@ -44,12 +45,12 @@ class Hosted:
         return f"http://{self.server.http_url}"
 
     def load_planned(self, stages: Sequence[StagePlan]) -> None:
-        """Serve the model as the plan's stages say."""
+        """Serve the model, and its neighbours, as the plan's stages say."""
         by_model = {stage.model: stage for stage in stages}
 
         def configure(base: ModelConfig) -> ModelConfig:
             if is_ensemble(base):
-                return planned_ensemble(base, stages)
+                return planned_ensemble(base, [by_model[step] for step in steps(base)])
             return planned_config(base, by_model[base.name])
 
         self._load(configure)
@@ -65,10 +66,11 @@ class Hosted:
         return statistics.inference_count, statistics.execution_count
 
     def _load(self, configure: Callable[[ModelConfig], ModelConfig]) -> None:
-        for name in reversed(self.models):
+        names = (*self.models, *self.neighbours)
+        for name in reversed(names):
             if self.control.ready(name):
                 self.control.unload(name)
-        for name in reversed(self.models):  # an ensemble first: it brings its steps along as their files say
+        for name in reversed(names):  # an ensemble first: it brings its steps along as their files say
             base = read_config(self.repository, name)
             base.name = name
             self.control.load(name, configure(base))
@@ -76,20 +78,23 @@ class Hosted:
 
 @contextlib.contextmanager
 def hosted(
-    repository: Path, model: str, *, log_file: Path, http_port: int | None = None, grpc_port: int | None = None
-) -> Iterator[Hosted]:
-    """A server with `model` and its steps staged, stopped at the end. Raises ModelError, TritonError."""
+    repository: Path, model: str, *neighbours: str, log_file: Path, http_port: int | None = None,
+    grpc_port: int | None = None,
+) -> Iterator[Hosted]:  # fmt: skip
+    """A server with `model`, its neighbours and their steps staged, stopped at the end. Raises ModelError, TritonError."""
     models = with_steps(repository, model)
+    beside = tuple(dict.fromkeys(name for other in neighbours for name in with_steps(repository, other)))
     install = find_server()
     with tempfile.TemporaryDirectory(prefix="kserve-ext-") as folder:
         staged = Path(folder) / "models"
-        stage(repository, staged, models, install.backends)
+        stage(repository, staged, (*models, *beside), install.backends)
         with TritonServer(
             staged, log_file=log_file, install=install, http_port=http_port, grpc_port=grpc_port
         ) as server:
             yield Hosted(
-                server=server, control=TritonControl.of(server), repository=repository, model=model, models=models
-            )
+                server=server, control=TritonControl.of(server), repository=repository, model=model, models=models,
+                neighbours=beside,
+            )  # fmt: skip
 
 
 def until_stopped(host: Hosted, *, poll_s: float = 1.0) -> None:

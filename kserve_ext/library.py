@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from kserve_ext.domain import Intent, Profile
-from kserve_ext.errors import ModelError, Problem, ProfileError
+from kserve_ext.domain import Intent, Profile, Service
+from kserve_ext.errors import InputError, ModelError, Problem, ProfileError
 from kserve_ext.files import read_text, write_text
 from kserve_ext.profile import store
 
@@ -43,6 +44,26 @@ def profiles_for(repository: Path, intent: Intent, *, beside: Path) -> Mapping[s
             remedy=f"measure it with `kserve-ext profile {intent.model}`",
         )
     return found
+
+
+def check_alone(service: Service, what: str) -> None:
+    """Raises InputError where a service has neighbours and `what` looks at one model."""
+    if service.intent.neighbours:
+        raise InputError(
+            Problem(
+                file=service.source, field="metadata.annotations[kserve-ext.dev/neighbours]",
+                what=f"{what} looks at services of one model", allowed="plan, explain, render and up take several",
+                found=", ".join(each.model for each in service.intent.neighbours),
+            )
+        )  # fmt: skip
+
+
+def neighbour_profiles(repository: Path, intent: Intent) -> Mapping[str, Mapping[str, Profile]]:
+    """Profiles of the intent's further models, by model and hardware kind. Raises ProfileError where one has none."""
+    return {
+        each.model: profiles_for(repository, replace(intent, model=each.model, profile=None), beside=repository)
+        for each in intent.neighbours
+    }
 
 
 def read_configs(repository: Path, models: Iterable[str]) -> Mapping[str, str]:

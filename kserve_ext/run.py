@@ -24,7 +24,7 @@ from kserve_ext.bench.verify import verify
 from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Intent, Measurement, Plan, Prediction, Profile, Protocol, Service
 from kserve_ext.hosting import Hosted, hosted
-from kserve_ext.library import profile_path, read_profile, write_profile
+from kserve_ext.library import check_alone, profile_path, read_profile, write_profile
 from kserve_ext.measuring import measure_profile
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy import PlanRequest
@@ -110,6 +110,7 @@ def run(
     Raises InputError, InfeasibleError, TritonError; BusyError when another run writes to `out`.
     """
     intent = service.intent
+    check_alone(service, "run")
     with (
         files.exclusive(out),
         hosted(repository, intent.model, log_file=out / "triton.log") as host,

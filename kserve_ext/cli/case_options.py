@@ -146,12 +146,13 @@ def _planned(service: Service, law: OneAtATime | Profile | None, repository: Pat
     """The manifest's plan, with the profile given, or else with the model's own."""
     from dataclasses import replace
 
-    from kserve_ext.library import profiles_for
+    from kserve_ext.library import check_alone, profiles_for
     from kserve_ext.plugins import plan_with
     from kserve_ext.policy import PlanRequest
     from kserve_ext.profile.service_law import OneAtATime, as_profile
 
     intent = service.intent
+    check_alone(service, "simulate")
     if law is None:
         profiles = profiles_for(repository, intent, beside=manifest_folder(service))
     else:

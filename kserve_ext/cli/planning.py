@@ -199,12 +199,13 @@ def override(service: Service, policy: str | None, slo_p99: str | None, rate: st
 
 def decide(service: Service, repository: Path, load: Load | None = None) -> Plan:
     """The plan of one service with the profiles that its model has, for its load over time if that is known."""
-    from kserve_ext.library import profiles_for
+    from kserve_ext.library import neighbour_profiles, profiles_for
     from kserve_ext.plugins import plan_with
     from kserve_ext.policy import PlanRequest
 
     profiles = profiles_for(repository, service.intent, beside=manifest_folder(service))
-    return plan_with(PlanRequest(intent=service.intent, profiles=profiles, load=load))
+    beside = neighbour_profiles(repository, service.intent)
+    return plan_with(PlanRequest(intent=service.intent, profiles=profiles, load=load, neighbours=beside))
 
 
 def value_at(plan: Plan, path: str) -> object:
@@ -226,6 +227,12 @@ def _show_plan(decided: Plan, quiet: bool) -> None:
         f"({decided.margin:.0%} kept free); at {seen.rate_rps:.4g} rps: p50 {format_duration(seen.p50_s)}, "
         f"p99 {format_duration(seen.p99_s)}, mean batch {seen.mean_batch:.3g}"
     )
+    for other in decided.neighbours:
+        show.say(
+            f"and {other.capacity_rps:.4g} rps of {other.model} within {format_duration(other.slo.p99_s)}; at "
+            f"{other.prediction.rate_rps:.4g} rps: p50 {format_duration(other.prediction.p50_s)}, p99 "
+            f"{format_duration(other.prediction.p99_s)}"
+        )
     for heading, reasons in _areas(decided).items():
         rows = [
             (reason.field.rpartition(".")[2], shown(decided, reason.field), "" if quiet else reason.text)
@@ -242,7 +249,12 @@ def _areas(decided: Plan) -> dict[str, list[Reason]]:
     areas: dict[str, list[Reason]] = {}
     for reason in decided.reasons:
         owner = reason.field.rpartition(".")[0]
-        heading = f"model {value_at(decided, owner + '.model')}" if owner.startswith("stages") else owner or "replica"
+        of_model = "stages[" in owner or owner.startswith("neighbours[")
+        heading = (
+            f"model {value_at(decided, owner.removesuffix('.prediction') + '.model')}"
+            if of_model
+            else owner or "replica"
+        )
         areas.setdefault(heading, []).append(reason)
     return areas
 

@@ -108,13 +108,14 @@ def up(
 
     service = one_service(manifest)
     plan = decide(service, repository)
+    models = (plan.model, *(neighbour.model for neighbour in plan.neighbours))
     with (
         files.exclusive(out),
-        hosted(repository, plan.model, log_file=out / "triton.log", http_port=http_port, grpc_port=grpc_port) as host,
+        hosted(repository, *models, log_file=out / "triton.log", http_port=http_port, grpc_port=grpc_port) as host,
     ):
-        host.load_planned(plan.stages)
+        host.load_planned(plan.all_stages)
         for protocol in Protocol:
-            show.say(f"{protocol}: {host.url(protocol)} model {plan.model}")
+            show.say(f"{protocol}: {host.url(protocol)} model{'s' if len(models) > 1 else ''} {', '.join(models)}")
         show.note(f"serving; log in {out / 'triton.log'}; Ctrl-C stops it", quiet=quiet)
         until_stopped(host)
     show.note("stopped", quiet=quiet)

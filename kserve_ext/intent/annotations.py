@@ -19,7 +19,9 @@ from kserve_ext.units import DURATION_ALLOWED, RATE_ALLOWED, parse_duration_s, p
 DOMAIN = "kserve-ext.dev"
 PREFIX = DOMAIN + "/"
 LINT_IGNORE = PREFIX + "lint-ignore"  # "KX101 reason": for the linter, says nothing of the service
-PLANNED = PREFIX + "planned"  # which fields admission filled in, so that a new intent is planned anew; written by admission
+PLANNED = (
+    PREFIX + "planned"
+)  # which fields admission filled in, so that a new intent is planned anew; written by admission
 INFEASIBLE = PREFIX + "infeasible"
 FLOOR = PREFIX + "floor"
 # Annotations for the operator: they say what is done with a plan, not what is planned. What each may be, the default first.

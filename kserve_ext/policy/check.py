@@ -17,11 +17,19 @@ _OPTIONAL = ("resources.accelerators",)  # nothing to explain on CPU
 def decided_fields(plan: Plan) -> tuple[str, ...]:
     """Paths of all fields that a plan decides, each of which must have a reason."""
     return (
-        *(f"stages[{index}].{name}" for index in range(len(plan.stages)) for name in _STAGE_FIELDS),
+        *(f"{path}.{name}" for path, _ in _stages(plan) for name in _STAGE_FIELDS),
+        *(f"neighbours[{index}].capacity_rps" for index in range(len(plan.neighbours))),
         *(f"scaling.{field.name}" for field in fields(Scaling)),
         *(f"resources.{field.name}" for field in fields(Resources)),
         *_PLAN_FIELDS,
     )
+
+
+def _stages(plan: Plan) -> Iterator[tuple[str, StagePlan]]:
+    """Every stage with its path."""
+    yield from ((f"stages[{index}]", stage) for index, stage in enumerate(plan.stages))
+    for place, neighbour in enumerate(plan.neighbours):
+        yield from ((f"neighbours[{place}].stages[{index}]", stage) for index, stage in enumerate(neighbour.stages))
 
 
 def check(plan: object, policy: str) -> Plan:
@@ -60,9 +68,9 @@ def _problems(plan: Plan, policy: str) -> Iterator[Problem]:
             yield Problem(
                 field=f"{policy}: {name}", what="out of range", found=f"{value:g}", allowed=f"{low:g} to {high:g}"
             )
-    for index, stage in enumerate(plan.stages):
+    for path, stage in _stages(plan):
         if stage.instances < 1 or stage.max_batch_size < 0 or stage.max_queue_delay_s < 0:
-            yield Problem(field=f"{policy}: stages[{index}]", what="out of range", found=str(stage))
+            yield Problem(field=f"{policy}: {path}", what="out of range", found=str(stage))
     explained = {reason.field for reason in plan.reasons}
     for path in decided_fields(plan):
         if path not in explained and path not in _OPTIONAL:

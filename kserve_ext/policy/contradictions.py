@@ -12,8 +12,11 @@ from kserve_ext.policy.scaling import PLANNED_METRICS
 from kserve_ext.units import format_duration
 
 
-def with_warnings(plan: Plan, intent: Intent, replica: Replica, wanted_minimum: int, settings: Settings) -> Plan:
-    """The plan with a warning for every pinned value that contradicts the SLO or another value."""
+def with_warnings(plan: Plan, intent: Intent, replica: Replica | None, wanted_minimum: int, settings: Settings) -> Plan:
+    """The plan with a warning for every pinned value that contradicts the SLO or another value.
+
+    Without a replica what a pinned concurrency limit does to the latency is not looked at.
+    """
     found = (
         *_concurrency(plan, intent, replica, settings),
         *_replicas(plan, intent, wanted_minimum),
@@ -23,13 +26,15 @@ def with_warnings(plan: Plan, intent: Intent, replica: Replica, wanted_minimum: 
     return replace(plan, warnings=found)
 
 
-def _concurrency(plan: Plan, intent: Intent, replica: Replica, settings: Settings) -> Iterator[Reason]:
+def _concurrency(plan: Plan, intent: Intent, replica: Replica | None, settings: Settings) -> Iterator[Reason]:
     pinned = intent.pins.container_concurrency
     if pinned is None:
         return
     if pinned == 0:
         text = "containerConcurrency 0 admits everything: under overload requests queue in the server without bound"
         yield Reason(field="concurrency_limit", code="concurrency-unlimited", text=text)
+        return
+    if replica is None:
         return
     load = plan.prediction.rate_rps
     seen = predict(replica, plan.stages, load, settings=settings, requests=settings.simulated_requests,

@@ -108,13 +108,13 @@ def capacity(chosen: Candidate, intent: Intent, settings: Settings) -> Reason:
     return Reason(field="capacity_rps", code=code, text=text, numbers=numbers)
 
 
-def prediction(found: Prediction, is_exact: bool, settings: Settings) -> Reason:
+def prediction(found: Prediction, settings: Settings) -> Reason:
     """Where the printed latencies come from."""
-    if is_exact:
+    if found.exact:
         text = f"at {found.rate_rps:.4g} rps a replica, computed exactly from the law of its batch queue"
     else:
         text = f"at {found.rate_rps:.4g} rps a replica, from {settings.confirmed_requests} simulated requests"
-    code = "prediction-exact" if is_exact else "prediction-simulated"
+    code = "prediction-exact" if found.exact else "prediction-simulated"
     return Reason(field="prediction.p99_s", code=code, text=text, numbers={"rate_rps": found.rate_rps})
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from kserve_ext.domain import Intent, Profile, Reason
 from kserve_ext.policy.batching import replicas_for
 from kserve_ext.policy.request import Settings
@@ -11,9 +14,9 @@ _ONE_REPLICA_AVAILABILITY = 0.999  # above it, the loss of one pod for a start-u
 _IDLE_RPS = 1 / 60  # less than a request a minute: keeping a replica warm is worth asking
 
 
-def cold_start_s(profile: Profile, settings: Settings) -> float:
-    """From decision to first answer on a node that has the image: pod start + model load."""
-    return settings.pod_start_s + profile.load_s
+def cold_start_s(profiles: Sequence[Profile], settings: Settings) -> float:
+    """From decision to first answer on a node that has the image: pod start + loading every model, one by one."""
+    return settings.pod_start_s + math.fsum(profile.load_s for profile in profiles)
 
 
 def least(intent: Intent, capacity_rps: float, start_s: float) -> tuple[int, Reason]:

@@ -29,12 +29,16 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
-    """One service to plan: what is wanted and what was measured, by hardware kind; the load over time if it is known."""
+    """One service to plan: what is wanted and what was measured, by hardware kind; the load over time if it is known.
+
+    `neighbours` are the profiles of the intent's further models, by model and hardware kind.
+    """
 
     intent: Intent
     profiles: Mapping[str, Profile]
     settings: Settings = field(default_factory=Settings)
     load: Load | None = None
+    neighbours: Mapping[str, Mapping[str, Profile]] = field(default_factory=dict)
 
 
 Policy = Callable[[PlanRequest], Plan]

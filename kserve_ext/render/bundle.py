@@ -39,7 +39,7 @@ def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: s
     """
     manifest = render_inferenceservice(service, plan)
     bases = {} if is_custom(manifest) else _bases(plan, configs)
-    left_out = tuple(note for stage in plan.stages if bases for note in notes(bases[stage.model], stage))
+    left_out = tuple(note for stage in plan.all_stages if bases for note in notes(bases[stage.model], stage))
     namespace = service.manifest.get("metadata", {}).get("namespace")
     objects = {"inferenceservice.yaml": manifest, "plan.yaml": render_plan(plan, left_out, namespace)}
     if names_our_runtime(manifest, plan):
@@ -59,7 +59,9 @@ def render_plan(plan: Plan, left_out: tuple[Reason, ...] = (), namespace: str | 
     metadata = {"name": f"{plan.service}-plan"} | ({"namespace": namespace} if namespace else {})
     values = _values(dataclasses.replace(plan, reasons=(), warnings=()))
     data = {
-        "plan.yaml": to_yaml({key: value for key, value in values.items() if key not in ("reasons", "warnings")}),
+        "plan.yaml": to_yaml(
+            {key: value for key, value in values.items() if key not in ("reasons", "warnings") and value != []}
+        ),
         "reasons.txt": _in_words(plan.reasons),
     }
     if plan.warnings or left_out:
@@ -71,10 +73,11 @@ def _model_repository(plan: Plan, bases: Mapping[str, ModelConfig]) -> dict[str,
     """Each model's config twice: as the one a server finds by itself, and as the one it is told to take by hardware."""
     accelerators = sum(plan.resources.accelerators.values())
     planned = {
-        stage.model: planned_config(bases[stage.model], stage, accelerators=accelerators) for stage in plan.stages
+        stage.model: planned_config(bases[stage.model], stage, accelerators=accelerators) for stage in plan.all_stages
     }
-    if plan.model not in planned:
-        planned[plan.model] = planned_ensemble(bases[plan.model], plan.stages)
+    for each in (plan, *plan.neighbours):
+        if each.model not in planned:
+            planned[each.model] = planned_ensemble(bases[each.model], each.stages)
     files = {}
     for model, config in planned.items():
         for path in ("config.pbtxt", f"configs/{plan.hardware}.pbtxt"):
@@ -90,10 +93,9 @@ def _bases(plan: Plan, configs: Mapping[str, str]) -> dict[str, ModelConfig]:
 
 
 def _check_names(plan: Plan, bases: Mapping[str, ModelConfig]) -> None:
-    needed = dict.fromkeys([*(stage.model for stage in plan.stages), plan.model])
     problems = [
         Problem(file=f"{name}/config.pbtxt", what="missing", allowed="a config for each model of the plan")
-        for name in needed
+        for name in plan.models
         if name not in bases
     ]
     problems += [

@@ -51,14 +51,14 @@ def _end(mode: Mode, timeout_s: float) -> tuple[float, float]:
 
 
 def _only_stage(plan: Plan, source: str) -> StagePlan:
-    if len(plan.stages) == 1:
+    if len(plan.all_stages) == 1:
         return plan.stages[0]
     raise ManifestError(
         Problem(
             file=source,
             field="spec.predictor",
-            what="a custom predictor is one model, and this is the plan of an ensemble",
-            found=", ".join(stage.model for stage in plan.stages),
+            what="a custom predictor is one model, and this is the plan of several",
+            found=", ".join(stage.model for stage in plan.all_stages),
             allowed="the profile of the predictor itself",
         ),
         remedy="`kserve-ext package MODULE:CLASS --triton` makes it a model that `kserve-ext profile` measures",

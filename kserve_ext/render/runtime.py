@@ -87,7 +87,7 @@ def render_runtime(
         mode=mode,
         image=image,
         shm_bytes=plan.resources.shm_bytes,
-        threads=max(stage.threads for stage in plan.stages),
+        threads=max(stage.threads for stage in plan.all_stages),
         exit_s=exit_timeout_s(mode, plan.timeout_s),
     )
     return runtime_object("ServingRuntime", metadata, spec)

@@ -156,15 +156,18 @@ class _Batcher:
             self.current.requests.append(self.queue.popleft())
             self.since_s.popleft()
 
-    def take(self, now: float) -> tuple[list[int], float] | None:
-        """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none."""
+    def take(self, now: float, foreign: int) -> tuple[list[int], float] | None:
+        """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none.
+
+        `foreign` instances of other models are busy beside it.
+        """
         if not (self.idle_since_s and self.payloads):
             return None
         payload = self.payloads.popleft()
         payload.taken = True
         idle_s = now - self.idle_since_s.popleft()
         size = len(payload.requests)
-        key = (size, self.instances - len(self.idle_since_s))
+        key = (size, self.instances - len(self.idle_since_s) + foreign)
         levels = self.levels.get(key)
         if levels is None:
             levels = self.levels[key] = self.law.levels_s(*key)
@@ -199,13 +202,14 @@ class _Unbatched(_Batcher):
 class Server:
     """One Triton server while it runs: its stages, and what will happen next. Requests are numbers of the caller's."""
 
-    __slots__ = ("_batchers", "_events", "_order", "inside")
+    __slots__ = ("_batchers", "_events", "_order", "foreign", "inside")
 
     def __init__(self, stages: Sequence[Stage], *, seed: int, draws: int = _MOST_DRAWS) -> None:
         self._batchers = [_batcher(index, stage, draws, seed) for index, stage in enumerate(stages)]
         self._events: list[tuple[float, int, int, int, list[int]]] = []  # time, order, kind, stage, requests
         self._order = 0
         self.inside = 0  # requests admitted and not answered
+        self.foreign = 0  # instances of other models busy in the same server; the laws have to cover them
 
     @property
     def next_s(self) -> float:
@@ -263,7 +267,7 @@ class Server:
 
     def _start(self, batcher: _Batcher, now: float) -> bool:
         """Let an idle instance take the oldest payload."""
-        started = batcher.take(now)
+        started = batcher.take(now, self.foreign)
         if started is None:
             return False
         self._order += 1

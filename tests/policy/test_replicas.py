@@ -8,7 +8,7 @@ from kserve_ext.policy.replicas import cold_start_s, least, most
 
 
 def test_a_cold_start_is_the_start_of_a_pod_and_the_load_of_the_model() -> None:
-    assert cold_start_s(profile(load_s=2.5), SMALL) == SMALL.pod_start_s + 2.5
+    assert cold_start_s((profile(load_s=2.5),), SMALL) == SMALL.pod_start_s + 2.5
 
 
 @pytest.mark.parametrize(

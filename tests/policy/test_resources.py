@@ -6,7 +6,7 @@ import pytest
 from factories import SMALL, profile, stage_profile
 
 from kserve_ext.domain import Pins, Profile, Reason, Resources, StagePlan
-from kserve_ext.policy.resources import instance_cores, size
+from kserve_ext.policy.resources import Load, instance_cores, size
 
 MIB = 2**20
 
@@ -14,11 +14,12 @@ MIB = 2**20
 def sized(
     measured: Profile, *instances: int, capacity_rps: float = 100.0, threads: int = 1, pins: Pins | None = None
 ) -> tuple[Resources, dict[str, Reason]]:
-    stages = [
+    stages = tuple(
         StagePlan(model=stage.model, max_batch_size=8, max_queue_delay_s=0.0, instances=count, threads=threads)
         for stage, count in zip(measured.stages, instances, strict=True)
-    ]
-    resources, reasons = size(measured, stages, capacity_rps, pins or Pins(), SMALL)
+    )
+    load = Load(profile=measured, stages=stages, capacity_rps=capacity_rps)
+    resources, reasons = size((load,), pins or Pins(), SMALL)
     return resources, {reason.field.removeprefix("resources."): reason for reason in reasons}
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.queueing.staffing import Staffing
 from kserve_ext.simulate.scaler import Tick
 from kserve_ext.simulate.scalers.bounds import DEFAULT_BOUNDS, Bounds
 
@@ -37,6 +37,12 @@ class PerfectRateScaler:
         first = min(int(tick.now_s), len(self.needed) - 1)
         end = math.ceil(tick.now_s + self.ahead_s + self.interval_s)
         return None, max(self.needed[first : max(end, first + 1)])
+
+
+class Staffing(Protocol):
+    """Knows how many replicas a steady rate needs."""
+
+    def replicas(self, rate_rps: float) -> int: ...
 
 
 def perfect_rate(

@@ -1,0 +1,335 @@
+"""Several models in one replica, each with its own SLO and rates: intent and profiles in, one plan out.
+
+Each model is planned as if its neighbours were busy all the time, so it holds its SLO whatever they do, and no model's
+numbers depend on the order in which they are named. The replicas are those of the model that needs most. The autoscaler
+sees requests of all models as one number: its target is the lowest sum at which any mix within the rates asked for
+can bring a replica to its capacity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kserve_ext.domain import Intent, NeighbourPlan, Pins, Plan, Profile, RateRange, Reason, Scaling, Slo
+from kserve_ext.errors import InfeasibleError, InputError, Problem, ProfileError
+from kserve_ext.policy import batching, concurrency, explanations, infeasible, replicas, resources
+from kserve_ext.policy.accelerators import accelerators
+from kserve_ext.policy.contradictions import with_warnings
+from kserve_ext.policy.crowd import crowded
+from kserve_ext.policy.rehearsal import Carried
+from kserve_ext.policy.replica import Replica, build_replica
+from kserve_ext.policy.request import PlanRequest, Settings
+from kserve_ext.policy.scaling import scaling
+from kserve_ext.policy.served import Choice, Served, limit_s, serve
+from kserve_ext.policy.shape import instance_counts
+from kserve_ext.policy.timeouts import queue_drain_s, timeout
+from kserve_ext.policy.tuning import Rules, has_choice, tune
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """One of the models: what is asked of it alone, and what one replica of it is."""
+
+    intent: Intent
+    profile: Profile
+    replica: Replica
+    instances: int
+
+    @property
+    def busy(self) -> int:
+        """Instances that it may have busy at once."""
+        return self.instances * len(self.replica.laws)
+
+
+def plan_together(request: PlanRequest) -> Plan:
+    """The plan of a replica that holds the intent's model and its neighbours, on the first kind that holds them all.
+
+    Raises InfeasibleError when none does, ProfileError when a model was not profiled on any kind allowed.
+    """
+    refusals: dict[str, InfeasibleError] = {}
+    for kind, profiles in _profiled(request).items():
+        try:
+            return _plan_on(request, profiles, {other: error.binding for other, error in refusals.items()})
+        except InfeasibleError as error:
+            refusals[kind] = error
+    raise infeasible.on_no_hardware(tuple(refusals), tuple(refusals.values()))
+
+
+def _profiled(request: PlanRequest) -> dict[str, tuple[Profile, ...]]:
+    """Profiles of all models by kind, the intent's model first, for the kinds on which every one was measured."""
+    intent = request.intent
+    known = (request.profiles, *(request.neighbours.get(each.model, {}) for each in intent.neighbours))
+    usable = [kind for kind in intent.hardware if all(kind in profiles for profiles in known)]
+    if usable:
+        return {kind: tuple(profiles[kind] for profiles in known) for kind in usable}
+    models = (intent.model, *(each.model for each in intent.neighbours))
+    missing = [model for model, profiles in zip(models, known, strict=True) if not set(profiles) & set(intent.hardware)]
+    raise ProfileError(
+        *(
+            Problem(field="kserve-ext.dev/neighbours", what=f"no profile of {model} for the hardware asked for",
+                    allowed=", ".join(intent.hardware))
+            for model in missing or models
+        ),
+        remedy=f"measure each on the same hardware, e.g. `kserve-ext profile {(missing or models)[0]} "
+        f"--hardware {intent.hardware[0]}`",
+    )  # fmt: skip
+
+
+def _plan_on(request: PlanRequest, profiles: Sequence[Profile], refused: Mapping[str, str]) -> Plan:
+    intent, settings = request.intent, request.settings
+    _check_apart(profiles)
+    members = _members(intent, profiles)
+    choices = _choices(members, intent, settings)
+    target_rps = _target(members, choices)
+    total = RateRange(
+        low_rps=math.fsum(each.intent.rate.low_rps for each in members),
+        high_rps=math.fsum(each.intent.rate.high_rps for each in members),
+    )
+    needed = batching.replicas_for(total.high_rps, target_rps)
+    if intent.max_replicas is not None and needed > intent.max_replicas:
+        raise _too_few(intent, needed, total.high_rps, target_rps)
+    served = [
+        serve(replace(each.intent, pins=Pins()), replace(choice, needed=needed), settings)
+        for each, choice in zip(members, choices, strict=True)
+    ]
+    whole = replace(intent, rate=total)
+    limit, limit_reason = _limit(intent, served)
+    start_s = replicas.cold_start_s(profiles, settings)
+    least = [replicas.least(each.intent, choice.chosen.capacity_rps, start_s)
+             for each, choice in zip(members, choices, strict=True)]  # fmt: skip
+    min_replicas, min_reason = max(least, key=lambda found: found[0])
+    max_replicas, max_reason = replicas.most(whole, needed, min_replicas)
+    scaler, scaler_reasons = _scaling(
+        request, whole, served, target_rps, needed, (min(min_replicas, max_replicas), max_replicas), limit, start_s
+    )
+    timeout_s, timeout_reason = timeout(
+        intent, math.fsum(queue_drain_s(each) for each in served), max(each.intent.slo.p99_s for each in members),
+        scaler.min_replicas, start_s,
+    )  # fmt: skip
+    wanted, resource_reasons = resources.size(
+        [resources.Load(profile=each.choice.profile, stages=each.choice.chosen.stages,
+                        capacity_rps=each.choice.chosen.capacity_rps) for each in served], intent.pins, settings,
+    )  # fmt: skip
+    first, *others = served
+    decided = Plan(
+        service=intent.name, namespace=intent.namespace, model=intent.model, hardware=profiles[0].hardware,
+        protocol=intent.protocol, slo=intent.slo, stages=first.choice.chosen.stages, concurrency_limit=limit,
+        scaling=scaler, timeout_s=timeout_s, resources=wanted, capacity_rps=first.choice.chosen.capacity_rps,
+        margin=settings.margin, prediction=first.prediction, replicas_at_high_rate=needed,
+        neighbours=tuple(_neighbour(each) for each in others),
+        reasons=(
+            explanations.hardware(intent, profiles[0], refused), *_model_reasons(served, settings),
+            explanations.margin(settings), _needed_reason(needed, total.high_rps, target_rps, members, choices),
+            limit_reason, min_reason, max_reason, *scaler_reasons, timeout_reason, *resource_reasons,
+        ),
+    )  # fmt: skip
+    # What the pods carry is told by the sum of all requests, as the autoscaler sees them.
+    judged = with_warnings(replace(decided, capacity_rps=target_rps), whole, None, min_replicas, settings)
+    return replace(decided, warnings=(*judged.warnings, *_starved(intent, served)))
+
+
+def _check_apart(profiles: Sequence[Profile]) -> None:
+    """A server runs each model once, with one config."""
+    stages = [stage.model for profile in profiles for stage in profile.stages]
+    twice = sorted({model for model in stages if stages.count(model) > 1})
+    if twice:
+        raise InputError(
+            Problem(field="kserve-ext.dev/neighbours", what="models that are steps of two in one replica",
+                    found=", ".join(twice), allowed="models without a step in common")
+        )  # fmt: skip
+
+
+def _members(intent: Intent, profiles: Sequence[Profile]) -> tuple[_Member, ...]:
+    """Each model with an intent of its own. On an accelerator one instance each: the models overlap each other already."""
+    availability = intent.slo.availability
+    asked = [(intent.model, intent.slo.p99_s, intent.rate)]
+    asked += [(each.model, each.p99_s, each.rate) for each in intent.neighbours]
+    accelerated = bool(accelerators(profiles[0].hardware))
+    members = []
+    for (model, p99_s, rate), profile in zip(asked, profiles, strict=True):
+        replica = build_replica(profile)
+        count = 1 if accelerated else instance_counts(replica, accelerated=False)[0][0]
+        own = replace(
+            intent, model=model, slo=Slo(p99_s=p99_s, availability=availability), rate=rate, neighbours=(),
+            max_replicas=None,
+        )  # fmt: skip
+        members.append(_Member(intent=own, profile=profile, replica=replica, instances=count))
+    return tuple(members)
+
+
+def _choices(members: Sequence[_Member], intent: Intent, settings: Settings) -> tuple[Choice, ...]:
+    """For each model the batching with the shortest delay that carries its busy rate on the replicas that all need."""
+    shared = bool(accelerators(members[0].profile.hardware))
+    held, crowds = [], []
+    for index, member in enumerate(members):
+        others = sum(other.busy for place, other in enumerate(members) if place != index)
+        crowd = crowded(member.replica, member.instances, others, shared=shared)
+        allowed_s = limit_s(member.intent, settings)
+        tried = batching.search(crowd, instances=member.instances, limit_s=allowed_s, settings=settings)
+        found = tuple(candidate for candidate in tried if candidate.capacity_rps > 0)
+        if not found:
+            raise _too_slow(member, crowd, tried, members, settings)
+        held.append(found)
+        crowds.append(crowd)
+    rates = [member.intent.rate.high_rps for member in members]
+    needed = max(batching.replicas_for(rate, found[0].capacity_rps) for rate, found in zip(rates, held, strict=True))
+    return tuple(
+        Choice(profile=member.profile, replica=crowd, candidates=found, needed=needed,
+               chosen=min((each for each in found if batching.replicas_for(rate, each.capacity_rps) <= needed),
+                          key=lambda each: (each.longest_delay_s, -each.capacity_rps)))
+        for member, crowd, found, rate in zip(members, crowds, held, rates, strict=True)
+    )  # fmt: skip
+
+
+def _target(members: Sequence[_Member], choices: Sequence[Choice]) -> float:
+    """Requests per second and replica, of all models together, below which none is beyond its capacity.
+
+    A model at its busy rate with the others at their quiet ones makes the smallest sum for what it needs:
+    capacity x (1 + quiet rates of the others / its busy rate).
+    """
+    lows = [member.intent.rate.low_rps for member in members]
+    return min(
+        choice.chosen.capacity_rps
+        * (1.0 + math.fsum(low for place, low in enumerate(lows) if place != index) / member.intent.rate.high_rps)
+        for index, (member, choice) in enumerate(zip(members, choices, strict=True))
+    )
+
+
+def _limit(intent: Intent, served: Sequence[Served]) -> tuple[int, Reason]:
+    """The concurrency limit of the replica: what keeps every model's instances busy, added up."""
+    if intent.pins.container_concurrency is not None:
+        pinned = intent.pins.container_concurrency
+        return pinned, explanations.set_by_user("concurrency_limit", pinned)
+    wanted = sum(each.concurrency_limit for each in served)
+    chosen = min(wanted, concurrency.KNATIVE_MAX_CONCURRENCY)
+    parts = " + ".join(f"{each.concurrency_limit} for {each.intent.model}" for each in served)
+    text = f"{parts}: a replica admits what keeps the instances of each model busy"
+    if chosen < wanted:
+        text += f"; Knative allows {chosen}"
+    return chosen, Reason(
+        field="concurrency_limit", code="concurrency-sum-of-models", text=text, numbers={"wanted": float(wanted)}
+    )
+
+
+def _starved(intent: Intent, served: Sequence[Served]) -> Iterator[Reason]:
+    """A pinned limit that leaves a model's instances idle."""
+    pinned, wanted = intent.pins.container_concurrency, sum(each.concurrency_limit for each in served)
+    if pinned and pinned < wanted:
+        text = f"containerConcurrency {pinned} is kept, but {wanted} keep the instances of every model busy"
+        numbers = {"pinned": float(pinned), "wanted": float(wanted)}
+        yield Reason(field="concurrency_limit", code="concurrency-starves-models", text=text, numbers=numbers)
+
+
+def _scaling(
+    request: PlanRequest, whole: Intent, served: Sequence[Served], target_rps: float, needed: int,
+    bounds: tuple[int, int], limit: int, start_s: float,
+) -> tuple[Scaling, tuple[Reason, ...]]:  # fmt: skip
+    """The autoscaler over the sum of all requests."""
+    intent, settings = request.intent, request.settings
+    by_user = "metric" in intent.pins.autoscaling or intent.pins.scale_metric is not None
+    pinned = intent.pins if by_user else replace(intent.pins, scale_metric="rps")
+    target, target_reason = _told_target(intent, served, target_rps, by_rps=not by_user)
+    scaler, reasons = scaling(
+        replace(whole, pins=pinned), target=target, needed=needed, min_replicas=bounds[0], max_replicas=bounds[1],
+        start_s=start_s,
+    )  # fmt: skip
+    if not by_user:
+        text = "arrivals add up over the models; requests in flight do not, as those of one model take longer than another's"
+        told = Reason(field="scaling.metric", code="metric-rps-of-all-models", text=text)
+        reasons = tuple(told if reason.field == "scaling.metric" else reason for reason in reasons)
+    reasons = (target_reason, *reasons)
+    fixed = replace(whole, pins=replace(pinned, scale_target=target))
+    if has_choice(scaler, fixed, target_rps):
+        rules = Rules(scaling=scaler, reasons=reasons, targets={scaler.metric: (target, target_reason)})
+        scaler, reasons = tune(rules, _carried(served, target_rps, start_s), fixed, limit, settings, None)
+    return scaler, reasons
+
+
+def _told_target(intent: Intent, served: Sequence[Served], target_rps: float, *, by_rps: bool) -> tuple[float, Reason]:
+    pinned = intent.pins.scale_target
+    if pinned is None and "target" in intent.pins.autoscaling:
+        pinned = float(intent.pins.autoscaling["target"])
+    if pinned is not None:
+        return pinned, explanations.set_by_user("scaling.target", pinned)
+    if not by_rps:
+        first = min(served, key=lambda each: each.at_capacity.mean_concurrency)
+        chosen = max(0.01, math.floor(first.at_capacity.mean_concurrency * 100) / 100)
+        text = f"with {chosen:g} requests in flight {first.intent.model} alone can be at its capacity"
+        return chosen, Reason(field="scaling.target", code="target-first-model-full", text=text)
+    chosen = max(0.01, math.floor(target_rps * 100) / 100)
+    parts = ", ".join(
+        f"{each.intent.model} {each.choice.chosen.capacity_rps:.4g} rps" for each in served
+    )  # fmt: skip
+    text = (
+        f"a replica carries {parts}; from a sum of {target_rps:.4g} rps on some mix within the rates asked for brings one of "
+        f"them there"
+    )
+    numbers = {each.intent.model: each.choice.chosen.capacity_rps for each in served}
+    return chosen, Reason(field="scaling.target", code="target-any-mix-rps", text=text, numbers=numbers)
+
+
+def _carried(served: Sequence[Served], target_rps: float, start_s: float) -> Carried:
+    """The replica as one: at its target it is at its capacity, and it saturates as soon as one of the models does."""
+    room = min(each.choice.chosen.saturated_rps / each.choice.chosen.capacity_rps for each in served)
+    return Carried(
+        capacity_rps=target_rps, saturated_rps=room * target_rps, start_s=start_s,
+        slo_s=min(each.intent.slo.p99_s for each in served),
+        concurrency=(0.0, math.fsum(each.at_capacity.mean_concurrency for each in served)),
+    )  # fmt: skip
+
+
+def _neighbour(served: Served) -> NeighbourPlan:
+    chosen = served.choice.chosen
+    return NeighbourPlan(
+        model=served.intent.model, slo=served.intent.slo, stages=chosen.stages, capacity_rps=chosen.capacity_rps,
+        prediction=served.prediction,
+    )  # fmt: skip
+
+
+def _model_reasons(served: Sequence[Served], settings: Settings) -> Iterator[Reason]:
+    """Why each model is served as it is, those of a neighbour under its own path."""
+    for index, each in enumerate(served):
+        path = f"neighbours[{index - 1}]." if index else ""
+        beside = ", ".join(other.intent.model for other in served if other is not each)
+        capacity = explanations.capacity(each.choice.chosen, each.intent, settings)
+        told = replace(capacity, text=f"{capacity.text}; with every instance of {beside} busy beside it")
+        for reason in (*each.reasons, told, each.prediction_reason):
+            yield replace(reason, field=path + reason.field)
+
+
+def _needed_reason(
+    needed: int, high_rps: float, target_rps: float, members: Sequence[_Member], choices: Sequence[Choice]
+) -> Reason:
+    alone = {
+        member.intent.model: batching.replicas_for(member.intent.rate.high_rps, choice.chosen.capacity_rps)
+        for member, choice in zip(members, choices, strict=True)
+    }
+    parts = ", ".join(f"{model} {count}" for model, count in alone.items())
+    text = f"{high_rps:.4g} rps of all models / {target_rps:.4g} rps a replica, rounded up; by their own rates: {parts}"
+    numbers = {"high_rps": high_rps, "target_rps": target_rps}
+    return Reason(field="replicas_at_high_rate", code="replicas-sum-over-target", text=text, numbers=numbers)
+
+
+def _too_slow(
+    member: _Member, crowd: Replica, tried: Sequence[batching.Candidate], members: Sequence[_Member], settings: Settings
+) -> InfeasibleError:
+    """A model misses its SLO even at rest, with its neighbours busy."""
+    beside = ", ".join(other.intent.model for other in members if other is not member)
+    own = PlanRequest(intent=member.intent, profiles={}, settings=settings)
+    found = infeasible.on(member.profile, crowd, tried, own)
+    nearest = found.nearest.replace("kserve-ext.dev/slo-p99: ", f"a p99 for {member.intent.model} of ")
+    return InfeasibleError(
+        f"{member.intent.model} beside {beside}: {found.message}", binding=f"{found.binding} of {member.intent.model}",
+        nearest=f"{nearest}; or serve {member.intent.model} by itself",
+    )  # fmt: skip
+
+
+def _too_few(intent: Intent, needed: int, high_rps: float, target_rps: float) -> InfeasibleError:
+    most_rps = infeasible.round_down(target_rps * (intent.max_replicas or 1))
+    return InfeasibleError(
+        f"{intent.name}: {high_rps:.4g} rps of all models need {needed} replicas ({target_rps:.4g} rps each), and "
+        f"kserve-ext.dev/max-replicas allows {intent.max_replicas}",
+        binding="max-replicas", nearest=f'kserve-ext.dev/max-replicas: "{needed}", or rates of {most_rps:.10g}rps together',
+    )  # fmt: skip
