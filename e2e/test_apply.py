@@ -55,7 +55,7 @@ def test_a_second_service_over_grpc_answers_the_same(product: Product) -> None:
     )
     receipt = product.json("apply", manifest, "--yes", "--timeout", "3m", "--quiet")
     assert (receipt["ready"], receipt["number"]) == (True, 1)
-    pictures, _ = images(40)
+    pictures, _ = images(20)
     with product.client("digits-grpc", grpc=True) as client:
         answer = client.infer("digits", {"image": pictures}, timeout_s=20)
     np.testing.assert_allclose(answer["scores"], answers_here(pictures)["scores"], atol=1e-5)

@@ -121,7 +121,7 @@ def module_folder(given: Settings, graph: Path, module: str, log: Log) -> Path:
         return graph / EDITED[module].folder
     settled = environment(given)
     version = json.loads(log.read("go", "list", "-m", "-json", module, cwd=graph, env=settled))["Version"]
-    return _download(f"{module}@{version}", graph, settled, log)
+    return download(f"{module}@{version}", graph, settled, log)
 
 
 def versions(given: Settings) -> dict[str, str]:
@@ -157,10 +157,8 @@ def _make_graph(given: Settings, folder: Path, log: Log) -> None:
 
 def _copy(module: str, version: str, edited: Edited, graph: Path, settled: dict[str, str], log: Log) -> None:
     target = graph / edited.folder
-    source = _download(f"{module}@{version}", graph, settled, log)
-    shutil.copytree(source, target, copy_function=shutil.copyfile)
-    for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
-        folder.chmod(0o755)
+    source = download(f"{module}@{version}", graph, settled, log)
+    copy_module(source, target)
     file = target / edited.file
     before = file.read_text()
     if edited.old not in before:
@@ -169,7 +167,15 @@ def _copy(module: str, version: str, edited: Edited, graph: Path, settled: dict[
     (target / "plugins" / "generate.go").unlink(missing_ok=True)
 
 
-def _download(module: str, graph: Path, settled: dict[str, str], log: Log) -> Path:
+def copy_module(source: Path, target: Path) -> None:
+    """A copy that can be written to and removed: the module cache is read-only."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+
+
+def download(module: str, graph: Path, settled: dict[str, str], log: Log) -> Path:
+    """The source of `MODULE@VERSION`, in the module cache."""
     return Path(json.loads(log.read("go", "mod", "download", "-json", module, cwd=graph, env=settled))["Dir"])
 
 
@@ -179,7 +185,7 @@ def _other_versions(given: Settings, folder: Path, log: Log) -> Iterator[str]:
     for module, version in versions(given).items():
         yield f"-require={module}@{version}"
     # A project's own replacements count only where it is the main module: KServe's are taken over.
-    kserve = _download(f"github.com/kserve/kserve@v{given.kserve}", folder, settled, log) / "go.mod"
+    kserve = download(f"github.com/kserve/kserve@v{given.kserve}", folder, settled, log) / "go.mod"
     replaced = json.loads(log.read("go", "mod", "edit", "-json", kserve, cwd=folder, env=settled))["Replace"]
     for each in replaced or []:
         if not each["Old"]["Path"].startswith("k8s.io/"):

@@ -24,7 +24,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def system_images(given: Settings, shop: Workshop, programs: Binaries) -> list[str]:
     """Everything that runs in the cluster before a user's first pod; names as kubeadm, Knative and KServe ask for them."""
-    base = imported(shop, BASE, rootfs.build(given, shop, "base"))
+    base = _base(given, shop)
     made = []
     with shop.step("images-system") as log:
         for tag, under, program, path, more in _single(given, programs, log):
@@ -33,7 +33,7 @@ def system_images(given: Settings, shop: Workshop, programs: Binaries) -> list[s
             key = key_of([base if under == BASE else "", what, program.name, path, more])
             text = f"FROM {under}\nCOPY {program.name} {path}\n{more}\nENTRYPOINT [{json.dumps(path)}]\n"
             files = {program.name: program}
-            build(tag, key, log, lambda folder, text=text, files=files: _context(folder, text, files))  # type: ignore[misc]
+            build(tag, key, log, lambda folder, text=text, files=files: context(folder, text, files))  # type: ignore[misc]
             made.append(tag)
     return made
 
@@ -49,25 +49,19 @@ def imported(shop: Workshop, tag: str, tar: Path) -> str:
 
 def python_base(given: Settings, shop: Workshop) -> str:
     """The local stand-in for the official Python image; its key."""
-    base = imported(shop, BASE, rootfs.build(given, shop, "base"))
-    context = HERE / "images" / "python"
-    key = key_of([base, digest_of(context), digest_of(_CERTIFICATES)])
-    with shop.step("image-python") as log:
-        for tag in PYTHON:
-            build(tag, key, log, lambda folder: _copied(context, folder, {"certificates.crt": _CERTIFICATES}))
-    return key
+    return shop.once("image-python", lambda: _python_base(given, shop))
 
 
 def storage_initializer(given: Settings, shop: Workshop, graph: Path) -> str:
     """KServe's downloader, from PyPI and the entry point in KServe's module; the image's name."""
     python = python_base(given, shop)
-    tag, context = f"{REGISTRY}/storage-initializer:1", HERE / "images" / "storage-initializer"
+    tag, source = f"{REGISTRY}/storage-initializer:1", HERE / "images" / "storage-initializer"
     with shop.step("image-storage-initializer") as log:
         module = binaries.module_folder(given, graph, "github.com/kserve/kserve", log)
         entry = module / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
-        key = key_of([python, digest_of(context, entry), given.kserve_python])
+        key = key_of([python, digest_of(source, entry), given.kserve_python])
         more = ("--network=host", "--build-arg", f"VERSION={given.kserve_python}")
-        build(tag, key, log, lambda folder: _copied(context, folder, {"entrypoint": entry}), *more)
+        build(tag, key, log, lambda folder: _copied(source, folder, {"entrypoint": entry}), *more)
     return tag
 
 
@@ -101,6 +95,19 @@ def digest(tag: str) -> str:
         ["docker", "image", "inspect", "-f", "{{.Id}}", tag], capture_output=True, text=True, check=True
     )
     return found.stdout.strip()
+
+
+def _base(given: Settings, shop: Workshop) -> str:
+    return shop.once("base", lambda: imported(shop, BASE, rootfs.build(given, shop, "base")))
+
+
+def _python_base(given: Settings, shop: Workshop) -> str:
+    source = HERE / "images" / "python"
+    key = key_of([_base(given, shop), digest_of(source), digest_of(_CERTIFICATES)])
+    with shop.step("image-python") as log:
+        for tag in PYTHON:
+            build(tag, key, log, lambda folder: _copied(source, folder, {"certificates.crt": _CERTIFICATES}))
+    return key
 
 
 def _single(given: Settings, programs: Binaries, log: Log) -> Iterator[tuple[str, str, Path, str, str]]:
@@ -150,14 +157,15 @@ def _beside(folder: Path) -> Iterator[Path]:
         shutil.copytree(name, folder)
 
 
-def _context(folder: Path, dockerfile: str, files: Mapping[str, Path]) -> None:
+def context(folder: Path, dockerfile: str, files: Mapping[str, Path]) -> None:
+    """Fill a folder to build in: a Dockerfile, and programs by name."""
     (folder / "Dockerfile").write_text(dockerfile)
     for name, file in files.items():
         shutil.copy(file, folder / name)
         (folder / name).chmod(0o755)
 
 
-def _copied(context: Path, folder: Path, files: Mapping[str, Path]) -> None:
-    shutil.copytree(context, folder, dirs_exist_ok=True)
+def _copied(source: Path, folder: Path, files: Mapping[str, Path]) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
     for name, file in files.items():
         shutil.copy(file, folder / name)

@@ -135,6 +135,10 @@ class Kind:
         running = subprocess.run(command, capture_output=True, check=False)
         return running.returncode == 0
 
+    def _import(self, node: str, tags: Sequence[str], log: Log) -> None:
+        importing = ("docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-")
+        node_image.pipe(log, ("docker", "save", *tags), importing)
+
     def _beside(self, what: str) -> Path:
         """A file about the cluster, which goes when the cluster goes."""
         return self.given.kubeconfig.with_suffix(f".{what}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from e2e.cluster import binaries
+from e2e.cluster import binaries, full
 from e2e.cluster.binaries import Binaries
-from e2e.cluster.parts import knative, kserve, monitoring
+from e2e.cluster.parts import addons, knative, kserve, monitoring
 from e2e.cluster.parts.objects import Object, definitions_apart, write
 from e2e.cluster.settings import HERE, Settings
 from e2e.cluster.work import Log, Workshop, digest_of
@@ -39,6 +39,13 @@ def _make(given: Settings, programs: Binaries, folder: Path, log: Log) -> None:
         "metrics-server": monitoring.metrics_server(module("sigs.k8s.io/metrics-server"), kubectl, log),
         "prometheus": monitoring.prometheus(),
     }
+    if given.which == "full":
+        sources = full.modules(given, programs.graph, log)
+        components |= {
+            "vpa": addons.vpa(sources["vpa"]),
+            "keda": addons.keda(sources["keda"], kubectl, log),
+            "envoy-gateway": addons.envoy_gateway(sources["envoy-gateway"]),
+        }
     first: list[Object] = []
     for name, objects in components.items():
         definitions, rest = definitions_apart(objects)

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from e2e.cluster import binaries, engine, images, manifests, node_image, prebuilt, rootfs, user_images
+from e2e.cluster import binaries, engine, full, images, manifests, node_image, prebuilt, rootfs, user_images
 from e2e.cluster.kind import Kind, wait_for_deployments, wait_until_established
 from e2e.cluster.settings import PROJECT, Settings
 from e2e.cluster.work import Missing, Workshop
@@ -36,10 +36,11 @@ def up(given: Settings, shop: Workshop) -> None:
     cluster = (prebuilt.create if given.source == "prebuilt" else _from_source)(given, shop)
     cluster.offer_gpus()
     copy_models(given, shop)
+    tags = user_images.build_all(given, shop)
     with shop.step("images-load") as log:
-        cluster.load(user_images.build_all(given, shop, log), log)
+        cluster.load(tags, log)
         node = next(iter(cluster.addresses(log).values()))
-    tools = cluster.program.parent
+    tools = _tools(given, cluster)
     print(
         USAGE.format(
             kserve=given.kserve, knative=given.knative, kubernetes=given.kubernetes, kubeconfig=given.kubeconfig,
@@ -83,6 +84,17 @@ def copy_models(given: Settings, shop: Workshop) -> None:
             (target / "1").mkdir(exist_ok=True)  # an ensemble has no files, and git keeps no empty folders
 
 
+def _tools(given: Settings, cluster: Kind) -> Path:
+    """A folder for PATH that keeps its name when versions change."""
+    folder = given.cache / "bin"
+    folder.mkdir(exist_ok=True)
+    for program in (cluster.kind, cluster.program):
+        link = folder / program.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+    return folder
+
+
 def _from_source(given: Settings, shop: Workshop) -> Kind:
     _check_disk(given)
     # Debian packages come over the network while the compiler has the processor.
@@ -96,7 +108,11 @@ def _from_source(given: Settings, shop: Workshop) -> Kind:
     node_image.build(given, shop, programs, inside)
     applied = manifests.build(given, shop, programs)
     cluster = Kind(given, shop, programs["kind"], programs["kubectl"])
+    more = full.system_images(shop, full.build(given, shop, programs.graph)) if given.which == "full" else []
     cluster.ensure(given.node_image)
+    if more:
+        with shop.step("images-full-load") as log:
+            cluster.load(more, log)
     _install(cluster, applied)
     return cluster
 
@@ -111,6 +127,14 @@ def _install(cluster: Kind, folder: Path) -> None:
                 cluster.kubectl(log, *apply, file)
     with cluster.shop.step("ready") as log:
         wait_for_deployments(cluster, _NAMESPACES, log)
+        if cluster.given.which == "full":
+            # KServe's controller decides at its start whether it makes routes of the Gateway API.
+            cluster.kubectl(
+                log, "--namespace", "kserve", "rollout", "restart", "deployment", "kserve-controller-manager"
+            )
+            wait_for_deployments(cluster, full.NAMESPACES, log)
+            gateway = ("wait", "gateway", "kserve-ingress-gateway", "--for=condition=Programmed", "--timeout=120s")
+            cluster.kubectl(log, "--namespace", "kserve", *gateway)
 
 
 def _check_disk(given: Settings) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from e2e.cluster import images
 from e2e.cluster.settings import PROJECT, Settings
-from e2e.cluster.work import Log, Missing, Workshop, digest_of, key_of
+from e2e.cluster.work import Missing, Workshop, digest_of, key_of
 
 _VERSION = "0.1.0"
 TRITON = f"kserve-ext-triton:{_VERSION}"
@@ -24,11 +25,14 @@ def dockerfiles() -> dict[str, Path]:
     return {TRITON: PROJECT / "runtimes" / "triton" / "Dockerfile", **named}
 
 
-def build_all(given: Settings, shop: Workshop, log: Log) -> list[str]:
+def build_all(given: Settings, shop: Workshop) -> list[str]:
     """All of them; the names to load."""
-    tags = [build(given, shop, file, tag) for tag, file in dockerfiles().items()]
+    with ThreadPoolExecutor(2) as side_by_side:  # one waits for the network while the other computes
+        building = [side_by_side.submit(build, given, shop, file, tag) for tag, file in dockerfiles().items()]
+        tags = [each.result() for each in building]
     if given.source == "from-source":
-        log.run("docker", "tag", TRITON, _TRITON_ELSEWHERE)
+        with shop.quietly("image-tag") as log:
+            log.run("docker", "tag", TRITON, _TRITON_ELSEWHERE)
         tags.append(_TRITON_ELSEWHERE)
     return tags
 

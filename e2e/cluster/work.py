@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 _TAIL_LINES = 15
+T = TypeVar("T")
 
 
 class StepError(Exception):
@@ -83,6 +84,8 @@ class Workshop:
     cache: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     _said: threading.Lock = field(default_factory=threading.Lock)
+    _once: threading.RLock = field(default_factory=threading.RLock)
+    _known: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def quietly(self, name: str) -> Iterator[Log]:
@@ -119,6 +122,14 @@ class Workshop:
             (making / "inputs.json").write_text(json.dumps(inputs, indent=1, default=str))
             making.rename(folder)
         return folder
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns, which runs only the first time that this run asks for the name."""
+        with self._once:
+            if name not in self._known:
+                self._known[name] = make()
+            found: T = self._known[name]
+            return found
 
     def line(self, name: str, what: str, seconds: float) -> None:
         """One line of progress."""
