@@ -14,7 +14,6 @@ import numpy as np
 from kserve_ext.bench.payload import Sample
 from kserve_ext.bench.tensor import Array, Tensor
 
-MOST = 32  # rows in a batch
 _WIDTHS = (64, 256, 10)
 _TOKENS = 32
 _ENCODER = Path("model_repo/embed_encoder/1/model.onnx")
@@ -28,6 +27,7 @@ class BenchModel:
     file: Path
     samples: tuple[Sample, ...]
     config: str  # the inputs and outputs of config.pbtxt
+    most: int = 32  # rows in a batch, for every server
 
     def rows(self, count: int) -> dict[str, Array]:
         """A batch."""

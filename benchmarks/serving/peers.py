@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.serving.models import MOST, BenchModel, session
+from benchmarks.serving.models import BenchModel, session
 from benchmarks.serving.running import Serving, Way, program, until_right, v2_ways
 from kserve_ext.bench.message import Reply, Request
 from kserve_ext.bench.target import parse_target
@@ -73,7 +74,7 @@ def ours(model: BenchModel, *, workers: int = 1, **environment: str) -> Iterator
         sys.executable, "-m", "kserve_ext.serving", "predictors.digits:Digits", "--model_name", "m",
         "--model_dir", str(model.file.parent.resolve()), "--workers", str(workers),
     ]  # fmt: skip
-    settings = {"KSERVE_EXT_MAX_BATCH_SIZE": str(MOST), "KSERVE_EXT_DRAIN_DELAY": "0s", **environment}
+    settings = {"KSERVE_EXT_MAX_BATCH_SIZE": str(model.most), "KSERVE_EXT_DRAIN_DELAY": "0s", **environment}
     with _v2("ours", command, settings, model) as serving:
         yield serving
 
@@ -104,7 +105,7 @@ def triton(model: BenchModel) -> Iterator[Serving]:
         shutil.copyfile(_SCRIPTS / "triton_model.py", version / "model.py")
         shutil.copyfile(model.file, version / "model.onnx")
         (version.parent / "config.pbtxt").write_text(
-            f'backend: "python" max_batch_size: {MOST} {model.config} dynamic_batching {{}} '
+            f'backend: "python" max_batch_size: {model.most} {model.config} dynamic_batching {{}} '
             "instance_group [{kind: KIND_CPU count: 1}]"
         )
         log = Path(folder) / "log"
@@ -112,7 +113,7 @@ def triton(model: BenchModel) -> Iterator[Serving]:
             host.control.load("m")
             ways = v2_ways(model, host.url(Protocol.REST), host.url(Protocol.GRPC))
             serving = Serving(name="triton", pid=host.server.pid, ways=ways)
-            until_right(serving, _expected(model), lambda: host.server.alive, log)
+            until_right(serving, _expected(model), host.server.alive, log)
             yield serving
 
 
@@ -126,7 +127,7 @@ def mlserver(model: BenchModel, python: Path) -> Iterator[Serving]:
             "debug": False,
         }  # fmt: skip
         served = {
-            "name": "m", "implementation": "mlserver_runtime.Onnx", "max_batch_size": MOST, "max_batch_time": 0.002,
+            "name": "m", "implementation": "mlserver_runtime.Onnx", "max_batch_size": model.most, "max_batch_time": 0.002,
             "parameters": {"uri": str(model.file.resolve())},
         }  # fmt: skip
         (Path(folder) / "settings.json").write_text(json.dumps(server))
@@ -144,7 +145,7 @@ def litserve(model: BenchModel, python: Path) -> Iterator[Serving]:
     port = choose_ports().http
     command = [str(python), str(_SCRIPTS / "litserve_server.py"), str(port)]
     ways = _plain_ways(model, port, lambda content: content["y"])
-    environment = {"BENCH_MODEL": str(model.file.resolve())}
+    environment = {"BENCH_MODEL": str(model.file.resolve()), "BENCH_MOST": str(model.most)}
     with _program("litserve", command, environment, model, ways) as serving:
         yield serving
 
@@ -156,7 +157,9 @@ def bentoml(model: BenchModel, python: Path) -> Iterator[Serving]:
     command = [str(python), "-m", "bentoml", "serve", "bentoml_service:Onnx", "--port", str(port),
                "--working-dir", str(_SCRIPTS)]  # fmt: skip
     ways = _plain_ways(model, port, lambda content: content)
-    environment = {"BENCH_MODEL": str(model.file.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
+    environment = {
+        "BENCH_MODEL": str(model.file.resolve()), "BENCH_MOST": str(model.most), "BENTOML_DO_NOT_TRACK": "true",
+    }  # fmt: skip
     with _program("bentoml", command, environment, model, ways) as serving:
         yield serving
 
@@ -177,7 +180,7 @@ def _bound(start: Callable[[BenchModel, Path], AbstractContextManager[Serving]],
     return lambda model: start(model, python)
 
 
-def _plain_ways(model: BenchModel, port: int, answer: Callable[[object], object]) -> dict[str, Way]:
+def _plain_ways(model: BenchModel, port: int, answer: Callable[[Any], Any]) -> dict[str, Way]:
     requests = tuple(
         Request(
             path="/predict",

@@ -24,7 +24,7 @@ class Tail:
     capacity_rps: float
     p50_ms: float
     p99_ms: float
-    failed: int
+    errors: dict[str, int]
 
 
 def tail(serving: Serving, *, seed: int, way: str = "rest_binary") -> Tail:
@@ -35,5 +35,5 @@ def tail(serving: Serving, *, seed: int, way: str = "rest_binary") -> Tail:
     seen = run_open_loop(asked.target, asked.requests, poisson(SHARE * capacity_rps, _SECONDS, seed))
     p50_s, p99_s = np.quantile(latencies_s(seen), (0.5, 0.99))
     return Tail(
-        capacity_rps=capacity_rps, p50_ms=float(p50_s) * 1e3, p99_ms=float(p99_s) * 1e3, failed=int((~seen.ok).sum())
+        capacity_rps=capacity_rps, p50_ms=float(p50_s) * 1e3, p99_ms=float(p99_s) * 1e3, errors=dict(seen.errors)
     )

@@ -70,10 +70,11 @@ class Batcher(Generic[T]):
         if queue.head() is None:
             del self._queues[ticket.kind]
 
-    def take(self, now_s: float) -> list[T]:
+    def take(self, now_s: float, *, only_full: bool = False) -> list[T]:
         """The batch that leaves now, for an instance that is free; empty when nothing is ripe.
 
         The kind whose oldest request has waited longest goes first. A request with more rows than a batch leaves alone.
+        `only_full`: nothing leaves that later requests could still join.
         """
         ripe: _Queue[T] | None = None
         oldest_s = float("inf")
@@ -81,7 +82,9 @@ class Batcher(Generic[T]):
             head = queue.head()
             if head is not None and head.arrived_s < oldest_s and self._is_ripe(queue, head, now_s):
                 ripe, oldest_s = queue, head.arrived_s
-        return self._leave(ripe) if ripe is not None else []
+        if ripe is None or (only_full and not self.alone and ripe.rows < self.max_rows):
+            return []
+        return self._leave(ripe)
 
     def ripe_at_s(self) -> float | None:
         """When the oldest request has waited out the delay; None when nothing waits."""

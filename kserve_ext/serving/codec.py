@@ -39,8 +39,11 @@ class Call(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------- in
 
 
-def decode_v2(body: bytes, header_bytes: int | None) -> Call:
-    """The request in `body`; `header_bytes` is the length of the JSON part where bytes follow it."""
+def decode_v2(body: bytes, header_bytes: int | None, other_id: str = "") -> Call:
+    """The request in `body`; `header_bytes` is the length of the JSON part where bytes follow it.
+
+    `other_id` is for a request that has no id of its own.
+    """
     if header_bytes is not None and not 0 <= header_bytes <= len(body):
         raise BadRequest(f"Inference-Header-Content-Length is {header_bytes} in a body of {len(body)} bytes")
     content = load_json(body if header_bytes is None else memoryview(body)[:header_bytes])
@@ -64,7 +67,7 @@ def decode_v2(body: bytes, header_bytes: int | None) -> Call:
     identity = content.get("id")
     if identity is not None and not isinstance(identity, str):
         raise BadRequest("`id` must be a string")
-    return Call(identity or "", arrays, _asked(content.get("outputs"), binary), binary)
+    return Call(identity or other_id, arrays, _asked(content.get("outputs"), binary), binary)
 
 
 def load_json(body: bytes | memoryview) -> Any:

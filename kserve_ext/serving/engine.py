@@ -1,13 +1,15 @@
 """One model at work on the event loop: waiting requests, instances, and who gets which batch when.
 
 `submit` gives a future that ends in the outputs or in a Fault. All methods are called on the loop; models run on the
-instances' threads, or here when they are quicker than the hop to a thread.
+instances' threads, or here when they are quicker than the hop to a thread. A batch that is full waits at the instances
+already, so that one which comes free has it at once; what is not full is decided when one is free.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,7 +68,8 @@ class Engine:
         self._batcher: Batcher[Request] = Batcher(
             max_batch_size=max_batch_size, max_queue_delay_s=self.settings.max_queue_delay_s
         )
-        self._idle: list[Instance] = []
+        self._given = 0  # batches at the instances, or waiting for the first that is free
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._inline: Runner | None = None
         self.kinds = Kinds(None, batched=max_batch_size > 0)
 
@@ -78,7 +81,8 @@ class Engine:
         self.state = State.LOADING
         started_s = monotonic()
         count = self.settings.instances
-        self.instances = [Instance(f"{self.name}-{number}", self._runner) for number in range(count)]
+        self._jobs = jobs = queue.SimpleQueue()
+        self.instances = [Instance(f"{self.name}-{number}", self._runner, jobs) for number in range(count)]
         loads = [self._started(instance) for instance in self.instances]
         outcomes = await asyncio.gather(*loads, return_exceptions=True)
         for outcome in outcomes:
@@ -112,10 +116,11 @@ class Engine:
     def _loaded(self, took_s: float) -> None:
         runner = self.instances[0].runner
         assert runner is not None
+        jobs = self._jobs
         self._reset(runner.rules.max_batch_size)
+        self._jobs = jobs
         self.signature = runner.signature
         self.kinds = Kinds(self.signature, batched=runner.rules.max_batch_size > 0)
-        self._idle = list(self.instances)
         self._choose_execution(runner)
         self.state = State.READY
         kind = "process" if self.settings.execution is Execution.PROCESS else "thread"
@@ -142,10 +147,10 @@ class Engine:
         self._stop_instances()
 
     def _stop_instances(self) -> None:
-        for instance in self.instances:
-            instance.stop()
+        for _ in self.instances:
+            self._jobs.put(None)
         self.instances = []
-        self._idle, self._inline = [], None
+        self._inline = None
 
     def why_unready(self) -> str:
         """Empty when requests may come."""
@@ -193,15 +198,15 @@ class Engine:
         if self._inline is not None:
             self._dispatch_inline(self._inline)
             return
-        while self._idle:
+        while (free := len(self.instances) - self._given) >= 0 and self.instances:
             now_s = monotonic()
-            batch = self._able(self._batcher.take(now_s), now_s)
+            taken = self._batcher.take(now_s, only_full=free == 0)
+            batch = self._able(taken, now_s)
             if batch is None:
                 break
             if batch:
-                instance = self._idle.pop()
-                instance.busy_since_s = now_s
-                instance.give(self._job(batch, partial(self._back, instance, batch)))
+                self._given += 1
+                self._jobs.put(self._job(batch, partial(self._back, self._jobs, batch)))
         self._wait_for_more()
 
     def _dispatch_inline(self, runner: Runner) -> None:
@@ -232,16 +237,20 @@ class Engine:
         return able
 
     def _job(self, batch: list[Request], done: Callable[[Job], None]) -> Job:
-        return Job(verb=batch[0].verb, tensors=[request.tensors for request in batch], done=done)
+        return Job(
+            verb=batch[0].verb,
+            tensors=[request.tensors for request in batch],
+            done=done,
+            wanted=lambda: [not request.future.done() for request in batch],
+        )
 
-    def _back(self, instance: Instance, batch: list[Request], job: Job) -> None:
+    def _back(self, jobs: queue.SimpleQueue[Job | None], batch: list[Request], job: Job) -> None:
         """On the instance's thread."""
-        self._loop.call_soon_threadsafe(self._returned, job, instance, batch)
+        self._loop.call_soon_threadsafe(self._returned, job, jobs, batch)
 
-    def _returned(self, job: Job, instance: Instance, batch: list[Request]) -> None:
-        instance.busy_since_s = None
-        if instance in self.instances:  # not unloaded meanwhile
-            self._idle.append(instance)
+    def _returned(self, job: Job, jobs: queue.SimpleQueue[Job | None], batch: list[Request]) -> None:
+        if jobs is self._jobs:  # not unloaded meanwhile
+            self._given -= 1
         self._finish(job, batch)
         if self._batcher.waiting and not self._scheduled:
             self._dispatch()
@@ -250,7 +259,7 @@ class Engine:
         tally, now_s = self.tally, monotonic()
         rows = 0
         for request, outcome in zip(batch, job.outcomes, strict=True):
-            rows += request.rows
+            rows += 0 if isinstance(outcome, ClientGone) else request.rows
             tally.infer_s += job.took_s
             tally.queue_s += max(0.0, now_s - request.started_s - job.took_s)
             self._settle(request, outcome)
@@ -277,7 +286,8 @@ class Engine:
 
     def _wait_for_more(self) -> None:
         """Look again when the oldest batch has waited out its delay, if an instance is free for it."""
-        if self._batcher.delay_s and (self._idle or self._inline) and (at_s := self._batcher.ripe_at_s()) is not None:
+        idle = self._given < len(self.instances) or self._inline is not None
+        if self._batcher.delay_s and idle and (at_s := self._batcher.ripe_at_s()) is not None:
             self._loop.call_later(max(0.0, at_s - monotonic()) + 1e-4, self._dispatch)
 
     def _sweep(self) -> None:

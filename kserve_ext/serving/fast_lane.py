@@ -112,9 +112,7 @@ class FastLane:
     async def _v2(
         self, served: Served, body: bytes, head: Head, deadline_s: float | None, gone: Gone
     ) -> tuple[bytes, bytes]:
-        call = decode_v2(body, head.header_bytes)
-        if not call.id:
-            call = call._replace(id=head.request_id)
+        call = decode_v2(body, head.header_bytes, head.request_id)
         outputs = await served.engine.submit(call.inputs, deadline_s=deadline_s, gone=gone)
         answer, json_bytes = encode_v2(call, served.name, served.version, outputs)
         if json_bytes is None:

@@ -20,10 +20,10 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve_ext.errors import UnreachableError
 from kserve_ext.http2.connection import STREAM_WINDOW, ServerConnection
 from kserve_ext.http2.stream import Receiver, Stream
+from kserve_ext.serving import grpc_messages as messages
 from kserve_ext.serving import grpc_wire as wire
 from kserve_ext.serving.admission import Admission
 from kserve_ext.serving.grpc_calls import Call, InferCall, TaskCall
-from kserve_ext.serving.grpc_messages import ModelStreamInferResponse
 from kserve_ext.serving.grpc_service import InferenceService
 from kserve_ext.serving.settings import Settings
 
@@ -136,7 +136,7 @@ async def start_grpc(
     """A running server. `shared`: other processes listen on the port too. Raises UnreachableError for a taken port."""
     methods = Methods()
     grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, methods)
-    methods.add_generic_rpc_handlers((_streaming(service),))
+    methods.add_generic_rpc_handlers((_beyond_kserve(service),))
     health_pb2_grpc.add_HealthServicer_to_server(Health(why_unready), methods)
     names = (_SERVICE, _HEALTH, reflection.SERVICE_NAME)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), methods)
@@ -162,13 +162,29 @@ def _take_port(port: int, shared: bool) -> socket.socket:
         ) from error
 
 
-def _streaming(service: InferenceService) -> grpc.GenericRpcHandler:
-    method = grpc.stream_stream_rpc_method_handler(
-        service.stream,
-        request_deserializer=pb.ModelInferRequest.FromString,
-        response_serializer=ModelStreamInferResponse.SerializeToString,
+def _beyond_kserve(service: InferenceService) -> grpc.GenericRpcHandler:
+    """The methods that KServe's protocol file leaves out."""
+    answer = grpc.unary_unary_rpc_method_handler
+    return grpc.method_handlers_generic_handler(
+        _SERVICE,
+        {
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
+                service.stream,
+                request_deserializer=pb.ModelInferRequest.FromString,
+                response_serializer=messages.ModelStreamInferResponse.SerializeToString,
+            ),
+            "ModelStatistics": answer(
+                service.ModelStatistics,
+                request_deserializer=messages.ModelStatisticsRequest.FromString,
+                response_serializer=messages.ModelStatisticsResponse.SerializeToString,
+            ),
+            "RepositoryIndex": answer(
+                service.RepositoryIndex,
+                request_deserializer=messages.RepositoryIndexRequest.FromString,
+                response_serializer=messages.RepositoryIndexResponse.SerializeToString,
+            ),
+        },
     )
-    return grpc.method_handlers_generic_handler(_SERVICE, {"ModelStreamInfer": method})
 
 
 def secured_by(certificate: str | None, key: str | None) -> ssl.SSLContext | None:

@@ -18,6 +18,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
 
+from kserve_ext.serving import grpc_messages as messages
 from kserve_ext.serving.admission import Admission
 from kserve_ext.serving.codec import to_raw
 from kserve_ext.serving.codec_grpc import asked_names, decode_inputs
@@ -30,7 +31,8 @@ from kserve_ext.serving.repository import Repository
 from kserve_ext.serving.request_log import log_request
 from kserve_ext.serving.served import Served, new_id
 from kserve_ext.serving.settings import Settings
-from kserve_ext.serving.status_pages import metadata
+from kserve_ext.serving.statistics import statistics
+from kserve_ext.serving.status_pages import index, metadata
 
 log = logging.getLogger("kserve_ext.serving")
 
@@ -107,8 +109,6 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
 
     async def stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """ModelStreamInfer: the requests of one stream run together, their answers keep the stream's order."""
-        from kserve_ext.serving.grpc_messages import ModelStreamInferResponse
-
         waiting: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue(maxsize=self._settings.limit)
 
         async def read() -> None:
@@ -120,7 +120,7 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
         try:
             while (task := await waiting.get()) is not None:
                 error, response = await task
-                yield ModelStreamInferResponse(error_message=error, infer_response=response)
+                yield messages.ModelStreamInferResponse(error_message=error, infer_response=response)
         finally:
             reader.cancel()
             while not waiting.empty():
@@ -158,6 +158,19 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
         except Fault as fault:
             await context.abort(getattr(grpc.StatusCode, fault.code), fault.message)
         return pb.ModelMetadataResponse(**metadata(served))
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Of one model, or of all where none is named."""
+        named = self._repository.find(request.name)
+        if request.name and named is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no model {request.name}")
+        chosen = [named] if named is not None else list(self._repository.served().values())
+        rows = [statistics(one.name, one.version, one.engine.tally) for one in chosen]
+        return messages.ModelStatisticsResponse(model_stats=rows)
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802
+        rows = [row for row in index(self._repository.served()) if row["state"] == "READY" or not request.ready]
+        return messages.RepositoryIndexResponse(models=rows)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: N802
         return await self._by_kserve(super().RepositoryModelLoad, request, context)

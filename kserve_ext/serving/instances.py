@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from kserve_ext.render.tensors import Signature
 from kserve_ext.serving.execution import Array, Outcome, Rules, Tensors, execute
+from kserve_ext.serving.faults import ClientGone
 from kserve_ext.serving.predictor import Predictor
 from kserve_ext.serving.settings import Settings
 
@@ -81,39 +82,46 @@ class Job:
     verb: str
     tensors: Sequence[Tensors]
     done: Callable[[Job], None]
+    wanted: Callable[[], Sequence[bool]]  # asked when it starts: which requests still are
     outcomes: Sequence[Outcome] = ()
     calls: int = 0
     took_s: float = 0.0
 
 
 def run_job(runner: Runner, job: Job) -> None:
-    """Fill in the outcomes; never raises what the model raised."""
+    """Fill in the outcomes; never raises what the model raised. A request that nobody waits for is not run."""
     start_s = perf_counter()
-    job.outcomes, job.calls = execute(lambda batch: runner.run(job.verb, batch), job.tensors, runner.rules)
+    wanted = job.wanted()
+    some = (
+        job.tensors if all(wanted) else [tensors for tensors, still in zip(job.tensors, wanted, strict=True) if still]
+    )
+    outcomes: Sequence[Outcome] = ()
+    if some:
+        outcomes, job.calls = execute(lambda batch: runner.run(job.verb, batch), some, runner.rules)
+    found = iter(outcomes)
+    job.outcomes = outcomes if some is job.tensors else [next(found) if still else _UNWANTED for still in wanted]
     job.took_s = perf_counter() - start_s
 
 
-class Instance:
-    """One copy of the model on a thread of its own. `busy_since_s` is kept by who gives it work."""
+_UNWANTED = ClientGone("nobody waits for the answer")
 
-    def __init__(self, name: str, make_runner: Callable[[], Runner]) -> None:
+
+class Instance:
+    """One copy of the model on a thread of its own, which takes its batches from a queue it may share with others."""
+
+    def __init__(self, name: str, make_runner: Callable[[], Runner], jobs: queue.SimpleQueue[Job | None]) -> None:
         self.busy_since_s: float | None = None
         self.runner: Runner | None = None
-        self._make_runner = make_runner
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._make_runner, self._jobs = make_runner, jobs
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self, loaded: Callable[[BaseException | None], None]) -> None:
-        """Load on the instance's thread; `loaded` is told of the end or of the error, there."""
+        """Load on the instance's thread; `loaded` is told of the end or of the error, there.
+
+        It ends at the first None in its queue, after the batch that is running.
+        """
         self._loaded = loaded
         self._thread.start()
-
-    def give(self, job: Job) -> None:
-        self._jobs.put(job)
-
-    def stop(self) -> None:
-        """After the batch that is running. Does not wait for it."""
-        self._jobs.put(None)
 
     def _work(self) -> None:
         try:
@@ -123,6 +131,8 @@ class Instance:
             return
         self._loaded(None)
         while (job := self._jobs.get()) is not None:
+            self.busy_since_s = monotonic()
             run_job(runner, job)
+            self.busy_since_s = None
             job.done(job)
         runner.close()

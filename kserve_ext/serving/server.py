@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,7 @@ log = logging.getLogger("kserve_ext.serving")
 
 _SHARE_S = 1.0  # how often a worker shows its sums to the others, and looks whether its parent is there
 _STREAM_S = 1.0  # all requests are answered by then; what is open are idle streams and health watches
+_SWITCH_S = 0.0005  # Python's 5 ms is how long a model that comes back may wait for the event loop to let it go on
 _BACKLOG = 2048  # uvicorn's own
 
 
@@ -59,6 +61,7 @@ class Server(kserve.ModelServer):  # type: ignore[misc]
             self.register_model(model)
             if not isinstance(model, PredictorModel):
                 model.start()
+        sys.setswitchinterval(_SWITCH_S)
         listener = self.worker.listener if self.worker else take_port(self.http_port, backlog=_BACKLOG)
         uvloop.run(self._main(listener))
 

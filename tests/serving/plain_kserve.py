@@ -18,7 +18,10 @@ class Plain(Model):  # type: ignore[misc]
         array = payload.inputs[0].as_numpy() * 2
         output = InferOutput("y", list(array.shape), "FP32")
         output.set_data_from_numpy(array)
-        return InferResponse(response_id=payload.id or "1", model_name=self.name, infer_outputs=[output])
+        return InferResponse(
+            response_id=payload.id or "1", model_name=self.name, infer_outputs=[output],
+            use_binary_outputs=payload.use_binary_outputs, requested_outputs=payload.request_outputs,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

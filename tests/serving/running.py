@@ -23,12 +23,17 @@ _START_S = 90.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """One server that is ready."""
+    """One server that is ready. `process` is None where it is ended by whoever gave it."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     http: int
     grpc: int
     log: Path
+
+    def ended(self) -> int:
+        """The exit code, once it is there."""
+        assert self.process is not None
+        return self.process.wait(40)
 
     @property
     def rest(self) -> Target:

@@ -93,11 +93,12 @@ def served(tmp_path: Path, workers: int) -> AbstractContextManager[Running]:
 def end_under_load(server: Running) -> None:
     load = Load(server)
     load.flowing.wait(60)
+    assert server.process is not None
     server.process.send_signal(signal.SIGTERM)
     load.watch()
     assert load.lost == []
     assert load.answered >= 2 * CLIENTS
-    assert server.process.wait(40) == 0, server.log.read_text()
+    assert server.ended() == 0, server.log.read_text()
     assert "Traceback" not in server.log.read_text()
 
 
@@ -130,6 +131,7 @@ def test_a_model_that_does_not_load_ends_the_server_with_its_own_words(tmp_path:
 
 
 def children(server: Running) -> list[int]:
+    assert server.process is not None
     pid = server.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -18,7 +18,7 @@ class Onnx:
         self.first = self.session.get_inputs()[0]
         self.dtype = np.int64 if "int64" in self.first.type else np.float32
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=1000)
+    @bentoml.api(batchable=True, max_batch_size=int(os.environ["BENCH_MOST"]), max_latency_ms=1000)
     def predict(self, x: np.ndarray) -> np.ndarray:
         x = x.astype(self.dtype, copy=False)
         inputs = {value.name: np.ones_like(x) for value in self.session.get_inputs()}  # a mask counts all tokens

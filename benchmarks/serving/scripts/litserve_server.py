@@ -37,7 +37,7 @@ class Onnx(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Onnx(max_batch_size=32, batch_timeout=0.002)
+    api = Onnx(max_batch_size=int(os.environ["BENCH_MOST"]), batch_timeout=0.002)
     litserve.LitServer(api, accelerator="cpu", workers_per_device=1).run(
         port=int(sys.argv[1]), num_api_servers=1, log_level="warning", generate_client_file=False
     )
