@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -280,6 +282,39 @@ def test_a_triton_model_from_a_claim_is_served_in_a_restricted_namespace(
     check_digits(f"http://{cluster.ingress}", authority=support.host_of(name, models))
     network = Network.read(cluster, models)
     check_network(cluster, network, models, name)
+
+
+def test_a_model_image_is_served(cluster: Cluster, namespace: str, model_image: str) -> None:
+    manifest = examples.read("manifests/examples/digits-image.yaml")
+    assert manifest["spec"]["predictor"]["model"]["storageUri"] == f"oci://{model_image}"
+    cluster.apply(manifest, namespace)
+    cluster.wait_ready("isvc", "digits-image", namespace, seconds=240)
+    check_digits(f"http://{cluster.ingress}", authority=support.host_of("digits-image", namespace))
+
+
+@pytest.fixture(scope="module")
+def model_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image that the example names, built with model_repo/Dockerfile and loaded into the nodes."""
+    folder = tmp_path_factory.mktemp("image")
+    shutil.copytree(examples.MODELS / "digits" / "1", folder / "digits" / "1", copy_function=examples.link)
+    shutil.copy(examples.MODELS / "digits" / "config.pbtxt", folder / "digits")
+    tag, file = "kserve-ext-models-digits:0.1.0", examples.MODELS / "Dockerfile"
+    build = [
+        "docker",
+        "build",
+        "-q",
+        "-f",
+        str(file),
+        "-t",
+        tag,
+        "--build-arg",
+        "BASE=python:3.11-slim-bookworm",
+        str(folder),
+    ]
+    for command in (build, [sys.executable, "-m", "e2e.cluster", "load", tag]):
+        done = subprocess.run(command, cwd=examples.ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return tag
 
 
 def test_an_ensemble_takes_text(cluster: Cluster, models: str, serve: Callable[..., str]) -> None:

@@ -49,11 +49,11 @@ def check() -> None:
         )
 
 
-def missing_capabilities() -> list[str]:
-    """What `docker run --privileged` asks for and this machine cannot give."""
-    status = Path("/proc/self/status").read_text()
+def missing_capabilities(status: str = "", last: int = -1) -> list[str]:
+    """What `docker run --privileged` asks for and this machine cannot give, from /proc/self/status and cap_last_cap."""
+    status = status or Path("/proc/self/status").read_text()
+    last = last if last >= 0 else int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")), 16)
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     return [f"CAP_{name}" for bit, name in enumerate(_CAPABILITIES.split()) if bit <= last and not bounding >> bit & 1]
 
 
@@ -71,7 +71,7 @@ def install_and_start(given: Settings, shop: Workshop) -> None:
     if os.geteuid() != 0:
         raise Missing("starting a container engine needs root: run `sudo make cluster-host`")
     with shop.step("engine") as log:
-        _forget_killed_engine(log)
+        forget_killed_engine(log)
         _start(given, log)
 
 
@@ -87,7 +87,7 @@ def stop(given: Settings, shop: Workshop) -> None:
         os.kill(pid, signal.SIGTERM)
         until("the end of dockerd", lambda: _program(pid) != "dockerd", seconds=60)
         mark.unlink()
-        _forget_killed_engine(log)
+        forget_killed_engine(log)
 
 
 def _check_may_install(packages: list[str]) -> None:
@@ -125,7 +125,7 @@ def _start(given: Settings, log: Log) -> None:
         time.sleep(0.3)
 
 
-def _forget_killed_engine(log: Log) -> None:
+def forget_killed_engine(log: Log) -> None:
     """Remove what an engine killed with all its processes leaves behind and the next one trips over.
 
     Pid files name numbers that other programs may have by now, and mounts keep folders busy. Nothing is touched while

@@ -117,6 +117,7 @@ class Workshop:
         making = folder.with_name(f"{folder.name}.making-{os.getpid()}")
         _drop_unfinished(folder.parent)
         with self.step(name) as log:
+            shutil.rmtree(making, ignore_errors=True)
             making.mkdir(parents=True)
             make(making, log)
             (making / "inputs.json").write_text(json.dumps(inputs, indent=1, default=str))
