@@ -17,6 +17,7 @@ from kserve_ext.cli import (
     fleet,
     lint,
     measuring,
+    operating,
     packaging,
     planning,
     serving,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 
 _COMMANDS = (
-    authoring, fleet, lint, measuring, packaging, planning, serving, simulating, traffic, applying, watching,
+    authoring, fleet, lint, measuring, operating, packaging, planning, serving, simulating, traffic, applying, watching,
 )  # fmt: skip
 for module in _COMMANDS:
     module.register(app)
@@ -66,6 +67,7 @@ def version(output: shared.OutputOption = Format.TABLE) -> None:
 
 def main() -> None:
     """Entry point: runs a command and turns errors into a message and an exit code. No traceback reaches a user."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small here: more threads only wait for each other
     try:
         app(standalone_mode=True)
     except KserveExtError as error:
