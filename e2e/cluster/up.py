@@ -55,7 +55,8 @@ def down(given: Settings, shop: Workshop) -> None:
         print("cluster: no container engine answers, so no cluster runs", file=sys.stderr)
         return
     cluster_of(given, shop).delete()
-    shutil.rmtree(given.models, ignore_errors=True)
+    if not list(given.cache.glob("*.kubeconfig")):  # clusters of other names share the models
+        shutil.rmtree(given.models, ignore_errors=True)
 
 
 def cluster_of(given: Settings, shop: Workshop) -> Kind:
