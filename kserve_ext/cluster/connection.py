@@ -13,7 +13,7 @@ from typing import Any
 from kserve_ext.cluster.api import Cluster
 from kserve_ext.errors import InputError, MissingExtraError, Problem, UnreachableError
 
-_IN_POD = "KUBERNETES_SERVICE_HOST"  # set in every pod
+IN_POD = "KUBERNETES_SERVICE_HOST"  # set in every pod
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _REMEDY = "set KUBECONFIG, or give --kubeconfig and --context; `kubectl config get-contexts` lists what there is"
 
@@ -36,12 +36,12 @@ def connect(where: Where | None = None, *, patience_s: float = 20.0) -> Cluster:
         import kubernetes
     except ImportError as error:
         raise MissingExtraError("kubernetes", "cluster") from error
-    if not where.kubeconfig and not where.context and not _kubeconfig_exists() and _IN_POD in os.environ:
+    if not where.kubeconfig and not where.context and not _kubeconfig_exists() and IN_POD in os.environ:
         return _from_pod(kubernetes, where, patience_s)
     context = _context(kubernetes, where)
     try:
         client = kubernetes.config.new_client_from_config(
-            config_file=where.kubeconfig or None,
+            config_file=_file(where),
             context=context["name"],
             client_configuration=_configuration(kubernetes),
         )
@@ -50,6 +50,11 @@ def connect(where: Where | None = None, *, patience_s: float = 20.0) -> Cluster:
     inner = context.get("context") or {}
     namespace = where.namespace or str(inner.get("namespace") or "default")
     return Cluster(client, name=str(context["name"]), namespace=namespace, patience_s=patience_s)
+
+
+def _file(where: Where) -> str:
+    """The kubeconfig, or several with : between them; read now, where the library looked when it was imported."""
+    return where.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
 
 
 def _kubeconfig_exists() -> bool:
@@ -62,7 +67,7 @@ def _context(kubernetes: Any, where: Where) -> Mapping[str, Any]:
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            contexts, active = kubernetes.config.list_kube_config_contexts(config_file=where.kubeconfig or None)
+            contexts, active = kubernetes.config.list_kube_config_contexts(config_file=_file(where))
     except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
         if where.kubeconfig or os.environ.get("KUBECONFIG"):
             raise _unusable(where, f"not a kubeconfig: {' '.join(str(error).split())}") from error
@@ -79,8 +84,7 @@ def _context(kubernetes: Any, where: Where) -> Mapping[str, Any]:
 
 
 def _unusable(where: Where, what: str) -> InputError:
-    file = where.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    return InputError(Problem(file=file, what=what), remedy=_REMEDY)
+    return InputError(Problem(file=_file(where), what=what), remedy=_REMEDY)
 
 
 def _configuration(kubernetes: Any) -> Any:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.tiny_api import TinyApi, kubeconfig, serving
 
 from kserve_ext.client import AsyncClient, Client, cluster
 from kserve_ext.client.endpoint import ServiceName, service_name, service_url
@@ -69,53 +72,35 @@ def test_a_service_without_a_url_says_why() -> None:
         service_url({"metadata": {"name": "digits"}}, inside=True)
 
 
-class FakeCluster:
-    """What of the kubernetes package is used."""
-
-    class config:  # noqa: N801
-        class ConfigException(Exception):  # noqa: N818
-            pass
-
-        @staticmethod
-        def load_config() -> None:
-            pass
-
-        @staticmethod
-        def list_kube_config_contexts() -> tuple[list[Any], dict[str, Any]]:
-            return [], {"context": {"namespace": "team-a"}}
-
-    class client:  # noqa: N801
-        class ApiException(Exception):  # noqa: N818
-            status, reason = 404, "Not Found"
-
-        class CustomObjectsApi:
-            def get_namespaced_custom_object(self, *path: str, _request_timeout: float) -> dict[str, Any]:
-                if path != ("serving.kserve.io", "v1beta1", "team-a", "inferenceservices", "digits"):
-                    raise FakeCluster.client.ApiException
-                return service()
-
-
-@pytest.mark.parametrize("where", ["digits", "team-a/digits"])
-@pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_client_of_a_service_finds_its_endpoint(monkeypatch: pytest.MonkeyPatch, where: str, kind: Any) -> None:
-    monkeypatch.setitem(sys.modules, "kubernetes", FakeCluster)
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster with the service digits in the namespace `models`, which the kubeconfig names."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with serving(TinyApi()) as api:
+        api.objects["/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/digits"] = service()
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, api.url)))
+        yield
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("where", ["digits", "models/digits"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_of_a_service_finds_its_endpoint(where: str, kind: Any) -> None:
     assert kind(where)._link.target.host == "digits.default.example.com"
 
 
-def test_a_service_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kubernetes", FakeCluster)
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(InputError, match="no InferenceService other in namespace team-a"):
+@pytest.mark.usefixtures("here")
+def test_a_service_that_is_not_there_is_said() -> None:
+    with pytest.raises(
+        InputError, match=r"no such InferenceService in namespace models .* found other; allowed: digits"
+    ):
         Client("other")
 
 
-def test_without_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing() -> None:
-        raise FakeCluster.config.ConfigException("no configuration found")
-
-    monkeypatch.setitem(sys.modules, "kubernetes", FakeCluster)
-    monkeypatch.setattr(FakeCluster.config, "load_config", nothing)
+def test_without_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(UnreachableError, match="no cluster to look up InferenceService digits in") as caught:
         Client("digits")
     assert "KUBECONFIG" in caught.value.remedy
