@@ -178,6 +178,7 @@ def test_verify_finds_the_service_and_prints_predicted_beside_measured(product: 
     assert found["measurement"]["failed"] == 0
     assert found["measurement"]["sent"] > 400
     assert found["replicas"] == 1
+    assert 0 < found["predicted"]["p99_s"] < 0.25
 
 
 def test_the_linter_judges_by_the_live_cluster(product: Product) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from e2e import support
@@ -247,3 +248,23 @@ def test_a_cluster_that_is_not_there_exits_with_four(cluster: Cluster, tmp_path:
         cluster.kubectl(*config, "--server=https://127.0.0.1:9")
         assert "does not answer" in product.run("status", "--kubeconfig", str(kubeconfig), code=4).stderr
         assert "no such context" in product.run("status", "--context", "prod", code=2).stderr
+
+
+def test_credentials_that_the_cluster_does_not_accept_exit_with_four(cluster: Cluster, tmp_path: Path) -> None:
+    product = Product(cluster=cluster, namespace="default", folder=tmp_path)
+    kubeconfig = tmp_path / "expired.kubeconfig"
+    kubeconfig.write_text(cluster.kubeconfig.read_text())
+    config = ("config", f"--kubeconfig={kubeconfig}")
+    cluster.kubectl(*config, "set-credentials", "expired", "--token=once-upon-a-time")
+    cluster.kubectl(*config, "set-context", "expired", f"--cluster=kind-{cluster.given.name}", "--user=expired")
+    done = product.run("status", "--kubeconfig", str(kubeconfig), "--context", "expired", code=4)
+    assert "does not accept these credentials" in done.stderr
+
+
+def test_a_cluster_whose_certificate_another_ca_signed_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    product = Product(cluster=cluster, namespace="default", folder=tmp_path)
+    kubeconfig = tmp_path / "other.kubeconfig"
+    kubeconfig.write_text(cluster.kubeconfig.read_text())
+    config = ("config", f"--kubeconfig={kubeconfig}", "set-cluster", f"kind-{cluster.given.name}")
+    cluster.kubectl(*config, f"--certificate-authority={certifi.where()}", "--embed-certs=true")
+    assert "not signed by the CA" in product.run("status", "--kubeconfig", str(kubeconfig), code=4).stderr

@@ -74,7 +74,15 @@ def serving_pods(found: Snapshot) -> tuple[Object, ...]:
 
 
 def ready_pods(found: Snapshot) -> tuple[Object, ...]:
-    return tuple(pod for pod in serving_pods(found) if is_true(pod, "Ready"))
+    """Pods that answer requests: ready, and in Knative mode of a Revision that traffic goes to. One that has just been
+    replaced keeps its pods for a minute, without requests.
+    """
+    ready = tuple(pod for pod in serving_pods(found) if is_true(pod, "Ready"))
+    shares = entries(found.knative_service, "status", "traffic")
+    served = {one.get("revisionName") for one in shares if one.get("percent")}
+    if not found.knative or not served:
+        return ready
+    return tuple(pod for pod in ready if dig(pod, "metadata", "labels", "serving.knative.dev/revision") in served)
 
 
 def event_time_s(event: Object) -> float:

@@ -15,6 +15,11 @@ def test_a_service_whose_latest_revision_serves_is_ready() -> None:
     assert (now.phase, now.step) == (Phase.READY, "1 replica ready, Revision digits-predictor-00002")
 
 
+def test_pods_of_a_revision_that_was_just_replaced_are_not_counted() -> None:
+    old = pod("old", revision="digits-predictor-00001")
+    assert judge(snapshot(pods=(pod(), old))).step.startswith("1 replica ready")
+
+
 def test_zero_replicas_are_ready_too() -> None:
     assert judge(snapshot(pods=())).step.startswith("ready at zero replicas")
 
