@@ -25,7 +25,7 @@ from kserve_ext.traffic import Trace, read_traces
 
 DATA = Path("benchmarks") / "data"
 FILES = ("azure_functions_2019_days_1_7.csv", "autothrottle_1h.csv")
-BURSTY = ("bursty_a", "bursty_b", "bursty")
+BURSTY = ("bursty_a", "bursty_b", "bursty", "mmpp", "on_off")
 LAW = OneAtATime(time=Lognormal(distribution="lognormal", loc=0.08, scale=0.07, shape=0.42))
 SLO_S = 0.72
 DAY_S = 86_400

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from kserve_ext.domain import Plan, Reason, Service
+from kserve_ext.domain import NeighbourPlan, Plan, Reason, Service
 from kserve_ext.errors import ModelError, Problem
 from kserve_ext.render.inferenceservice import names_our_runtime, render_inferenceservice
 from kserve_ext.render.pbtxt import format_config, parse_config
@@ -75,7 +75,8 @@ def _model_repository(plan: Plan, bases: Mapping[str, ModelConfig]) -> dict[str,
     planned = {
         stage.model: planned_config(bases[stage.model], stage, accelerators=accelerators) for stage in plan.all_stages
     }
-    for each in (plan, *plan.neighbours):
+    models: tuple[Plan | NeighbourPlan, ...] = (plan, *plan.neighbours)
+    for each in models:
         if each.model not in planned:
             planned[each.model] = planned_ensemble(bases[each.model], each.stages)
     files = {}
