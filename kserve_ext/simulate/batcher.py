@@ -7,8 +7,8 @@ waiting payloads too when there is a delay; here only the newest can be short of
 Several stages form an ensemble; a limiter in front admits so many at a time. An instance that was idle is slower at
 first, its caches being cold: by the measured extra, in full after IDLE_S.
 
-With a delay, a finishing instance and the batcher thread race for the next payload; a seeded coin decides, since the
-two orders bracket what the real server shows. Pure: the caller brings arrivals and a seed.
+With a delay, a finishing instance takes the next payload before the batcher has topped it up: it asks for one in the
+same breath as it wakes the batcher's thread (backend_model_instance.cc). Pure: the caller brings arrivals and a seed.
 """
 
 from __future__ import annotations
@@ -178,10 +178,6 @@ class _Batcher:
         cold = idle_s / IDLE_S if idle_s < IDLE_S else 1.0
         return payload.requests, now + levels[draw] + cold * self.extra_s[size]
 
-    def coin(self) -> bool:
-        """Whether a finishing instance dequeues before the batcher has topped the next payload up."""
-        return self.draws[self.next_draw] % 2 == 0
-
 
 class _Unbatched(_Batcher):
     """Triton's default scheduler: every request is a payload of its own, first come, first served."""
@@ -239,7 +235,7 @@ class Server:
                 self._settle(batcher, now)
             return now, []
         batcher.idle_since_s.append(now)
-        if batcher.delay_s and batcher.coin():
+        if batcher.delay_s:
             self._start(batcher, now)
         self._settle(batcher, now)
         if index + 1 < len(self._batchers):

@@ -27,7 +27,7 @@ class Payload:
 
 
 class Model:
-    """One model. `instance_first`: an instance that finishes dequeues before the batcher thread has run."""
+    """One model. With a delay an instance that finishes dequeues before the batcher thread has run."""
 
     def __init__(
         self,
@@ -37,10 +37,9 @@ class Model:
         max_batch: int,
         delay_s: float,
         instances: int,
-        instance_first: bool,
     ) -> None:
         self.env, self.service_s, self.max_batch, self.delay_s = env, service_s, max_batch, delay_s
-        self.instances, self.instance_first = instances, instance_first
+        self.instances = instances
         self.queue: deque[tuple[int, float]] = deque()
         self.waiting: deque[Payload] = deque()
         self.current = Payload()
@@ -142,7 +141,7 @@ class Model:
             for request in payload.requests:
                 self.done_s[request] = self.env.now
             self.busy -= 1
-            if not (self.instance_first and self.delay_s > 0):
+            if self.delay_s == 0:
                 self.notify()
                 for _ in range(_TURNS):  # the batcher thread runs before the instance is idle again
                     yield self.env.timeout(0)
@@ -155,14 +154,10 @@ def run(
     max_batch: int,
     delay_s: float = 0.0,
     instances: int = 1,
-    instance_first: bool = False,
 ) -> tuple[list[float], list[int]]:
     """When each request is answered, and the batch sizes in order of start."""
     env = simpy.Environment()
-    model = Model(
-        env, service_s=service_s, max_batch=max_batch, delay_s=delay_s, instances=instances,
-        instance_first=instance_first,
-    )  # fmt: skip
+    model = Model(env, service_s=service_s, max_batch=max_batch, delay_s=delay_s, instances=instances)
 
     def clients() -> Process:
         for request, moment_s in enumerate(arrivals_s):
