@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.policy_cases import context
 from kserve_ext.cases import Case
-from kserve_ext.clairvoyant import late_requests
-from kserve_ext.comparing import scaler
+from kserve_ext.cases.clairvoyant import late_requests
+from kserve_ext.cases.comparing import scaler
 from kserve_ext.policy.floored import FlooredScaler
 from kserve_ext.policy.forecast import forecast, observe
 from kserve_ext.simulate.arrivals import Counts

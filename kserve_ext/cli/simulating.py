@@ -29,8 +29,8 @@ from kserve_ext.cli.formats import Format, PageFormat
 from kserve_ext.cli.shared import REPOSITORY, QuietOption, RepositoryOption
 
 if TYPE_CHECKING:
-    from kserve_ext.comparing import Comparison
-    from kserve_ext.varying import Variation
+    from kserve_ext.cases.comparing import Comparison
+    from kserve_ext.cases.varying import Variation
 
 
 PageOption = Annotated[PageFormat, typer.Option("--output", "-o", help="How the result is shown.")]
@@ -79,9 +79,9 @@ def simulate_command(
     Example:  kserve-ext simulate --trace day.csv --profile law.json --slo-p99 720ms --cold-start 35s --compare out.html
     """
     from kserve_ext.cases import build_case
+    from kserve_ext.cases.comparing import check_policies
+    from kserve_ext.cases.comparing import compare as compare_policies
     from kserve_ext.cli.progress import progress_bar
-    from kserve_ext.comparing import check_policies
-    from kserve_ext.comparing import compare as compare_policies
 
     policies = tuple(name.strip() for name in policy.split(",") if name.strip())
     check_policies(policies)
@@ -127,10 +127,10 @@ def whatif_command(
 
     Example:  kserve-ext whatif --trace day.csv --profile law.json --slo-p99 720ms --cold-start 35s --vary rate=1,2,4
     """
+    from kserve_ext.cases.comparing import check_policies
+    from kserve_ext.cases.varying import parse_knob
+    from kserve_ext.cases.varying import vary as vary_knob
     from kserve_ext.cli.progress import progress_bar
-    from kserve_ext.comparing import check_policies
-    from kserve_ext.varying import parse_knob
-    from kserve_ext.varying import vary as vary_knob
 
     check_policies((policy,))
     knob = parse_knob(vary)
@@ -157,9 +157,9 @@ def demo_command(
 
     Example:  kserve-ext demo --out demo.html
     """
+    from kserve_ext.cases.comparing import compare as compare_policies
+    from kserve_ext.cases.demo import POLICIES, SOURCE, demo_case
     from kserve_ext.cli.progress import progress_bar
-    from kserve_ext.comparing import compare as compare_policies
-    from kserve_ext.demo import POLICIES, SOURCE, demo_case
 
     with progress_bar(quiet=quiet) as progress:
         comparisons = [compare_policies(demo_case(), POLICIES, jobs=len(POLICIES), progress=progress)]

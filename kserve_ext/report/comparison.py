@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from kserve_ext import __version__
-from kserve_ext.comparing import Comparison, Result
+from kserve_ext.cases.comparing import Comparison, Result
+from kserve_ext.cases.varying import Variation
 from kserve_ext.policy.contenders import CONTENDERS
 from kserve_ext.report import comparison_figures, variation_figures, wording
 from kserve_ext.report.charts.canvas import Chart, draw
@@ -22,7 +23,6 @@ from kserve_ext.report.table import Cell, Table
 from kserve_ext.report.template import fill
 from kserve_ext.report.variation_chart import variation_chart
 from kserve_ext.report.worth import Tile
-from kserve_ext.varying import Variation
 
 _NOTE = (
     "In time: share of all requests answered within the SLO; dropped and unanswered ones count as late. Billed: mean "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kserve_ext.comparing import Comparison, Result
+from kserve_ext.cases.comparing import Comparison, Result
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
 from kserve_ext.report.charts.scale import plain_axis

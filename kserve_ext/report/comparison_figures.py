@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kserve_ext.comparing import Comparison, Result
+from kserve_ext.cases.comparing import Comparison, Result
 from kserve_ext.report import wording
 from kserve_ext.traffic import Trace
 

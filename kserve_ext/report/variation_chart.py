@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kserve_ext.cases.varying import Variation
 from kserve_ext.report import wording
 from kserve_ext.report.charts.canvas import Chart, Ink
 from kserve_ext.report.charts.scale import plain_axis
 from kserve_ext.report.layout import margins
-from kserve_ext.varying import Variation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kserve_ext.cases.varying import Try, Variation
 from kserve_ext.report import wording
 from kserve_ext.report.comparison_figures import in_time, span, trace_facts
-from kserve_ext.varying import Try, Variation
 
 
 def figures(variation: Variation, source: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 import pytest
 
 from kserve_ext.cases import Question, build_case
-from kserve_ext.comparing import Comparison, compare
+from kserve_ext.cases.comparing import Comparison, compare
+from kserve_ext.cases.varying import Variation, parse_knob, vary
 from kserve_ext.profile.service_law import Lognormal, OneAtATime
 from kserve_ext.report.comparison import render_comparison, render_variations
 from kserve_ext.report.comparison_figures import figures, in_time, ranked, rows, span, verdict
 from kserve_ext.report.variation_figures import verdict as variation_verdict
 from kserve_ext.traffic import Trace
-from kserve_ext.varying import Variation, parse_knob, vary
 
 LAW = OneAtATime(time=Lognormal(distribution="lognormal", loc=0.08, scale=0.07, shape=0.42))
 TRACE = Trace(service="<web>", start_s=0, step_s=10, counts=tuple(20 + 3 * index for index in range(40)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.resources import files
 
-from kserve_ext.cases import Case, Question, build_case, split
+from kserve_ext.cases.build import Case, Question, build_case, split
 from kserve_ext.policy.request import Settings
 from kserve_ext.profile import service_law
 from kserve_ext.traffic import read_trace

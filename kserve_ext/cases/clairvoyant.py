@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kserve_ext.cases import Case
+from kserve_ext.cases.build import Case
 from kserve_ext.simulate.arrivals import per_second
 from kserve_ext.simulate.batch_pool import BatchService
 from kserve_ext.simulate.engine import Workload, simulate_fleet

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_ext.cases import Question, build_case, plan_for, split
-from kserve_ext.comparing import CLAIRVOYANT, Comparison, check_policies, compare
-from kserve_ext.demo import POLICIES, demo_case
+from kserve_ext.cases.comparing import CLAIRVOYANT, Comparison, check_policies, compare
+from kserve_ext.cases.demo import POLICIES, demo_case
+from kserve_ext.cases.varying import CAPPED, Variation, parse_knob, scaled, vary
 from kserve_ext.errors import InfeasibleError, InputError
 from kserve_ext.policy import plan
 from kserve_ext.policy.contenders import CONTENDERS
 from kserve_ext.profile.service_law import Lognormal, OneAtATime
 from kserve_ext.simulate.scalers.bounds import Bounds
 from kserve_ext.traffic import Trace
-from kserve_ext.varying import CAPPED, Variation, parse_knob, scaled, vary
 
 LAW = OneAtATime(time=Lognormal(distribution="lognormal", loc=0.08, scale=0.07, shape=0.42))
 RISING = Trace(service="web", start_s=0, step_s=10, counts=tuple(20 + index for index in range(90)))

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 from multiprocessing import get_context
 from typing import Any
 
-from kserve_ext.cases import Case, arrivals
-from kserve_ext.clairvoyant import Step, ladder, late_requests, taken
+from kserve_ext.cases.build import Case, arrivals
+from kserve_ext.cases.clairvoyant import Step, ladder, late_requests, taken
 from kserve_ext.errors import InputError, MissingExtraError, Problem
 from kserve_ext.policy.contenders import CONTENDERS, contender
 from kserve_ext.policy.floored import FlooredScaler

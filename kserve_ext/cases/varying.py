@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kserve_ext.cases import Case, Question, build_case
-from kserve_ext.comparing import Progress, context_of, run, scaler
+from kserve_ext.cases.build import Case, Question, build_case
+from kserve_ext.cases.comparing import Progress, context_of, run, scaler
 from kserve_ext.domain import Profile
 from kserve_ext.errors import InfeasibleError, InputError, Problem
 from kserve_ext.policy.floored import FlooredScaler
