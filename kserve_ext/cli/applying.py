@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,13 +21,13 @@ from kserve_ext.cli.cluster_options import (
     read_units,
     seconds,
 )
+from kserve_ext.cli.cluster_shown import finish_dry_run, previews, show_history, show_preview, show_receipts
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.planning import PolicyOption
 from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption
 
 if TYPE_CHECKING:
-    from kserve_ext.cluster import Preview, Receipt
-    from kserve_ext.cluster.difference import ObjectDiff
+    from kserve_ext.cluster import Preview
     from kserve_ext.cluster.history import Entry
 
 PATIENCE = "10m"  # Knative's progress-deadline
@@ -100,9 +100,9 @@ def apply_command(
         )
     if output is Format.TABLE:
         for each in seen:
-            _show_preview(each, cluster.name)
+            show_preview(each, cluster.name)
     if dry_run is not DryRunName.NONE:
-        _finish_dry_run(seen, dry_run, output)
+        finish_dry_run(seen, str(dry_run), output)
         return
     if any(each.differs for each in seen) and not ask(f"apply this to {cluster.name}?", yes=yes):
         raise typer.Exit(1)
@@ -110,7 +110,7 @@ def apply_command(
         apply(cluster, each, timeout_s=timeout_s, force=force, atomic=atomic, say=lambda text: show.note(text, quiet=quiet))
         for each in seen
     ]  # fmt: skip
-    _show_receipts(receipts, output)
+    show_receipts(receipts, output)
 
 
 def diff_command(
@@ -138,10 +138,10 @@ def diff_command(
     how = DryRun.CLIENT if dry_run is DryRunName.CLIENT else DryRun.SERVER
     seen = [preview(cluster, unit, dry_run=how) for unit in read_units(paths, cluster, namespace, repository, policy)]
     if output is not Format.TABLE:
-        show.emit(_previews(seen), output)
+        show.emit(previews(seen), output)
     else:
         for each in seen:
-            _show_preview(each, cluster.name)
+            show_preview(each, cluster.name)
     raise typer.Exit(1 if any(each.differs for each in seen) else 0)
 
 
@@ -162,7 +162,7 @@ def wait_command(
     """
     from kserve_ext.cli import output as show
     from kserve_ext.cluster import read_bundles, status_of, wait_ready
-    from kserve_ext.cluster.applying import confirm_newest
+    from kserve_ext.cluster.undoing import confirm_newest
 
     timeout_s = seconds(timeout)
     cluster = open_cluster(context, namespace, kubeconfig)
@@ -204,13 +204,13 @@ def rollback_command(
     cluster = open_cluster(context, namespace, kubeconfig)
     if listed:
         find_service(cluster, name, cluster.namespace)
-        _show_history(read_bundles(cluster, name, cluster.namespace), output)
+        show_history(read_bundles(cluster, name, cluster.namespace), output)
         return
 
     def confirm(entry: Entry, seen: Preview) -> bool:
         if output is Format.TABLE:
             show.say(f"bundle {entry.number} of {entry.applied_at}, {entry.outcome}", style="bold")
-            _show_preview(seen, cluster.name)
+            show_preview(seen, cluster.name)
         return not seen.differs or ask(f"go back to bundle {entry.number} on {cluster.name}?", yes=yes)
 
     receipt = rollback(
@@ -219,7 +219,7 @@ def rollback_command(
     )  # fmt: skip
     if receipt is None:
         raise typer.Exit(1)
-    _show_receipts([receipt], output)
+    show_receipts([receipt], output)
 
 
 def delete_command(
@@ -256,72 +256,3 @@ def delete_command(
         return
     for ref in gone:
         show.say(f"{ref} {'would be ' if dry_run is not DryRunName.NONE else ''}deleted")
-
-
-def _finish_dry_run(seen: list[Preview], dry_run: DryRunName, output: Format) -> None:
-    from kserve_ext.cli import output as show
-
-    if output is not Format.TABLE:
-        show.emit(_previews(seen) | {"dry_run": str(dry_run)}, output)
-    else:
-        show.say(f"nothing was changed (dry run, {dry_run})")
-
-
-def _previews(seen: list[Preview]) -> dict[str, Any]:
-    return {
-        "differs": any(each.differs for each in seen),
-        "objects": [diff for each in seen for diff in each.diffs],
-        "conflicts": [{"field": field, "manager": owner}
-                      for each in seen for error in each.conflicts for field, owner in error.fields.items()],
-    }  # fmt: skip
-
-
-def _show_preview(seen: Preview, context: str) -> None:
-    from kserve_ext.cli import output as show
-
-    show.say(f"{seen.unit.namespace}/{seen.unit.service} on {context}", style="bold")
-    for diff in seen.diffs:
-        _show_diff(diff)
-    for error in seen.conflicts:
-        show.say(f"  conflict: {error.message}", style="yellow")
-
-
-def _show_diff(diff: ObjectDiff) -> None:
-    from kserve_ext.cli import output as show
-    from kserve_ext.cluster.difference import Action
-
-    words = {Action.CREATE: "is new", Action.CHANGE: "changes", Action.DELETE: "goes", Action.SAME: "stays as it is"}
-    effect = f": {diff.effect}" if diff.effect else ""
-    show.say(f"  {diff.ref} {words[diff.action]}{effect}")
-    for change in diff.changes if diff.action is Action.CHANGE else ():
-        show.say(f"    {change}")
-
-
-def _show_receipts(receipts: list[Receipt], output: Format) -> None:
-    from kserve_ext.cli import output as show
-
-    if output is not Format.TABLE:
-        show.emit(receipts if len(receipts) != 1 else receipts[0], output)
-        return
-    for each in receipts:
-        state = (
-            f"ready after {each.took_s:.1f} s at {each.url}"
-            if each.ready
-            else "applied; `kserve-ext wait` says when it serves"
-        )
-        show.say(f"{each.namespace}/{each.service}: {state} (bundle {each.number})", style="bold green")
-
-
-def _show_history(entries: tuple[Entry, ...], output: Format) -> None:
-    from kserve_ext.cli import output as show
-
-    rows = [
-        {"number": one.number, "applied_at": one.applied_at, "outcome": one.outcome, "digest": one.digest}
-        for one in entries
-    ]
-    if output is not Format.TABLE:
-        show.emit(rows, output)
-    else:
-        show.table(
-            ("bundle", "applied at", "outcome", "digest"), [[str(value) for value in row.values()] for row in rows]
-        )

@@ -5,12 +5,13 @@ what that creates can be applied, waited for, shown and deleted here.
 """
 
 from kserve_ext.cluster.api import Cluster
-from kserve_ext.cluster.applying import DryRun, Preview, Receipt, apply, delete, preview, rollback, what_is_ours
+from kserve_ext.cluster.applying import DryRun, Preview, Receipt, apply, preview
 from kserve_ext.cluster.collect import find_service, plan_of, read_bundles, take
 from kserve_ext.cluster.connection import Where, connect
 from kserve_ext.cluster.objects import read_manifests
 from kserve_ext.cluster.readiness import Phase, Readiness, judge
 from kserve_ext.cluster.status import Status, status_of
+from kserve_ext.cluster.undoing import delete, rollback, what_is_ours
 from kserve_ext.cluster.units import Unit, units_of
 from kserve_ext.cluster.waiting import wait_gone, wait_ready
 
