@@ -30,7 +30,7 @@ def queue_proxy_binary() -> Path:
         binary.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
             source = _copy(Path(folder) / "source")
-            _go("build", "-o", str(Path(folder) / "built"), "./cmd/queue", at=source)
+            go("build", "-o", str(Path(folder) / "built"), "./cmd/queue", at=source)
             (Path(folder) / "built").replace(binary)
     return binary
 
@@ -38,7 +38,7 @@ def queue_proxy_binary() -> Path:
 def _copy(target: Path) -> Path:
     """The parts of the module that the command is built from, with its ports changed."""
     target.mkdir()
-    module = Path(json.loads(_go("mod", "download", "-json", f"{MODULE}@{VERSION}", at=target))["Dir"])
+    module = Path(json.loads(go("mod", "download", "-json", f"{MODULE}@{VERSION}", at=target))["Dir"])
     for name in _NEEDED:
         (target / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (module / name).is_dir() else shutil.copyfile
@@ -55,7 +55,7 @@ def _copy(target: Path) -> Path:
     return target
 
 
-def _go(*arguments: str, at: Path) -> str:
+def go(*arguments: str, at: Path) -> str:
     """Run the go command; what it printed."""
     if shutil.which("go") is None:
         raise KserveExtError(

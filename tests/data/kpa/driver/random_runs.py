@@ -1,7 +1,8 @@
-"""Prints random runs for the Go driver, one JSON object per line: `python random_runs.py COUNT SEED`.
+"""Prints random runs for the Go driver, one JSON object per line: `python random_runs.py COUNT SEED [wild]`.
 
 Settings stay within what Knative accepts. Load comes in phases: idle, constant, ramps, spikes, noise, exact multiples
 of the target, and gaps up to beyond the stable window; samples come once or twice a second, jittered, some of them late.
+Wild runs leave what Knative accepts: windows of broken seconds, rates of 1, tiny and huge targets, loads and ticks.
 """
 
 from __future__ import annotations
@@ -107,11 +108,53 @@ def make(rng: random.Random) -> dict[str, object]:
     }
 
 
+def wild_settings(rng: random.Random) -> dict[str, object]:
+    total = 10 ** rng.uniform(-2, 4)
+    stable_s = rng.choice((rng.randint(6, 600), rng.uniform(1, 90), 6.5, 7.25, 1, 2, 3600))
+    return settings(rng) | {
+        "TargetValue": max(0.01, total * rng.uniform(0.01, 1)),
+        "TotalValue": total,
+        "TargetBurstCapacity": rng.choice((-1, 0, 0.5, rng.uniform(0, 1e4), 1e10)),
+        "MaxScaleUpRate": rng.choice((1.0, 1.0000001, rng.uniform(1, 3), 1e9)),
+        "MaxScaleDownRate": rng.choice((1.0, 1.0000001, rng.uniform(1, 3), 1e9)),
+        "PanicThreshold": rng.choice((0, 1, rng.uniform(1, 10))),
+        "ActivationScale": rng.choice((0, 1, 5, 100_000)),
+        "stable_window_s": stable_s,
+        "panic_window_s": max(0.5, stable_s * rng.choice((0.1, 1, rng.uniform(0.01, 1)))),
+        "scale_down_delay_s": rng.choice((0, rng.uniform(0, 100), rng.randint(1, 3600), 1.999999999)),
+        "initial_ready": rng.choice((0, 1, 2, 1000)),
+    }
+
+
+def make_wild(rng: random.Random) -> dict[str, object]:
+    config = wild_settings(rng)
+    target, window_s, ready = config["TargetValue"], config["stable_window_s"], config["initial_ready"]
+    assert isinstance(target, float)
+    assert isinstance(window_s, float | int)
+    assert isinstance(ready, int)
+    records, ticks = [], []
+    t_s, length_s = 0.0, rng.randint(5, 300)
+    scale = target * 10 ** rng.uniform(-2, 3)
+    while t_s < length_s:
+        value = rng.choice(
+            (0.0, rng.expovariate(1 / scale), target * rng.randint(0, 9), 1e-9, 1e12 * (rng.random() < 0.02))
+        )
+        records.append([round(t_s, rng.choice((0, 1, 3, 6))), value])
+        gap_s = window_s + rng.uniform(-2, 2) if rng.random() < 0.05 else rng.choice((1, 1, 0.5, 0.1, 2))
+        t_s = max(0.0, t_s + (-rng.uniform(0, 5) if rng.random() < 0.1 else gap_s))
+    whole, now_s = ready > 1, 0.0  # New reads the wall clock: whole seconds hide it
+    while now_s < length_s + window_s and len(ticks) < 200:
+        ticks.append([now_s, ready])
+        ready = rng.choice((ready, ready, max(0, ready + rng.randint(-3, 5)), rng.randint(0, 50)))
+        now_s += 2 if rng.random() < 0.9 else rng.randint(0, 7) if whole else rng.uniform(0, 7)
+    return {"config": config, "records": records, "ticks": ticks}
+
+
 def main() -> None:
     count, seed = int(sys.argv[1]), int(sys.argv[2])
-    rng = random.Random(seed)
+    rng, kind = random.Random(seed), make_wild if sys.argv[3:] == ["wild"] else make
     for _ in range(count):
-        sys.stdout.write(json.dumps(make(rng), separators=(",", ":")) + "\n")
+        sys.stdout.write(json.dumps(kind(rng), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
