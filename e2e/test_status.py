@@ -17,8 +17,15 @@ IMAGE = "kserve-ext-triton:0.1.0"
 
 
 @pytest.fixture
-def product(cluster: Cluster, namespace: str, tmp_path: Path) -> Product:
-    return Product(cluster=cluster, namespace=namespace, folder=tmp_path)
+def product(cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Product]:
+    """A namespace with a short name: in Standard mode NAME-predictor-NAMESPACE must fit into 63 characters."""
+    with made_namespace(cluster, "status") as namespace:
+        request.node.user_properties.append(("namespace", namespace))
+        try:
+            cluster.apply(support.models_volume(namespace), namespace)
+            yield Product(cluster=cluster, namespace=namespace, folder=tmp_path)
+        finally:
+            cluster.kubectl("delete", "persistentvolume", f"models-{namespace}", "--wait=false", "--ignore-not-found")
 
 
 def sleeper(name: str = "sleeper", mode: str = "Knative", **container: Any) -> Object:
@@ -35,6 +42,12 @@ def sleeper(name: str = "sleeper", mode: str = "Knative", **container: Any) -> O
         "metadata": {"name": name, "annotations": {"serving.kserve.io/deploymentMode": mode}},
         "spec": {"predictor": {"containers": [{**own, **container}], **extra}},
     }
+
+
+def small(**resources: str) -> Object:
+    """Little of everything, and as much as said of the rest. Both lists: KServe's own requests are above small limits."""
+    amounts = {"cpu": "50m", "memory": "64Mi", **resources}
+    return {"requests": amounts, "limits": amounts}
 
 
 def applied(product: Product) -> set[str]:
@@ -134,9 +147,10 @@ def test_a_person_without_the_right_is_told_which_one(product: Product) -> None:
     """As a service account that may read only."""
     cluster, namespace = product.cluster, product.namespace
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}}, namespace)
-    cluster.kubectl(
-        "-n", namespace, "create", "rolebinding", "reader", "--clusterrole=view", f"--serviceaccount={namespace}:reader"
-    )
+    kinds = "inferenceservices.serving.kserve.io,servingruntimes.serving.kserve.io,configmaps"
+    cluster.kubectl("-n", namespace, "create", "role", "reader", "--verb=get,list", f"--resource={kinds}")
+    account = f"--serviceaccount={namespace}:reader"
+    cluster.kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", account)
     token = cluster.kubectl("-n", namespace, "create", "token", "reader").strip()
     kubeconfig = product.folder / "reader.kubeconfig"
     kubeconfig.write_text(cluster.kubeconfig.read_text())
@@ -155,12 +169,12 @@ def test_a_person_without_the_right_is_told_which_one(product: Product) -> None:
 NEVER: dict[str, tuple[Object, str, str]] = {
     "image": (sleeper(image="kserve-ext-nowhere:1"), "image", "kserve-ext-nowhere:1"),
     "memory": (
-        sleeper(command=["python3", "-c", "x = bytearray(10**9)"], resources={"limits": {"memory": "64Mi", "cpu": "500m"}}),
+        sleeper(command=["python3", "-c", "x = bytearray(10**9)"], resources=small(memory="64Mi")),
         "memory", "more memory than its limit",
     ),
     "crash": (sleeper(command=["python3", "-c", "raise SystemExit(3)"]), "crash", "exit code 3"),
     "no-gpu": (
-        sleeper(resources={"limits": {"nvidia.com/gpu": "64", "cpu": "10m", "memory": "32Mi"}}), "no-gpu", "nvidia.com/gpu",
+        sleeper(resources=small(**{"nvidia.com/gpu": "64"})), "no-gpu", "nvidia.com/gpu",
     ),
     "selector": (sleeper(predictor={"nodeSelector": {"disk": "none-such"}}), "selector", "no node has the labels"),
     "standard-crash": (sleeper(mode="Standard", command=["python3", "-c", "raise SystemExit(3)"]), "crash", "exit code 3"),
@@ -198,7 +212,7 @@ def test_a_quota_that_leaves_no_room_for_a_pod_is_named(product: Product) -> Non
 
 def test_one_slice_too_many_waits_and_says_why(product: Product) -> None:
     """Each slice of the worker is taken by one service; the next one stays pending."""
-    slice_ = {"limits": {"nvidia.com/mig-1g.10gb": "1", "cpu": "100m", "memory": "64Mi"}}
+    slice_ = small(**{"nvidia.com/mig-1g.10gb": "1"})
     for index in range(product.cluster.given.mig_slices + 1):
         product.cluster.apply(sleeper(f"slice-{index}", mode="Standard", resources=slice_), product.namespace)
     pods = support.poll("the slices are taken", lambda: _scheduled(product), seconds=90)

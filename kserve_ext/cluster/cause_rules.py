@@ -54,6 +54,20 @@ RULES: tuple[Rule, ...] = (
         remedy="create it, or name another in spec.predictor.serviceAccountName",
     ),
     Rule(
+        code="requests-over-limits",
+        reason="InternalError|",
+        message=r'requests: Invalid value: "([^"]+)": must be less than or equal to (\S+) limit of ([\w.]+)',
+        sentence="the container requests {1} of {2}, more than its limit of {3}",
+        remedy="write requests beside the limits: where there are none, KServe fills in those of inferenceservice-config",
+    ),
+    Rule(
+        code="name-too-long",
+        reason="InternalError|",
+        message=r'Invalid value: "([^"]+)": must be no more than (\d+) characters',
+        sentence="the name {1} that is made for it is longer than {2} characters",
+        remedy="shorten the name of the service or of its namespace",
+    ),
+    Rule(
         code="knative-refuses",
         reason="InternalError|",
         message=r'(?:admission webhook "[^"]*knative[^"]*" denied the request: )(.+)',

@@ -29,6 +29,15 @@ def failed_model(reason: str, message: str) -> dict[str, Any]:
     return found
 
 
+REQUESTS = (
+    'fails to reconcile knative service: admission webhook "validation.webhook.serving.knative.dev" denied the request: '
+    'validation callback failed: dry run failed with Pod "x" is invalid: spec.containers[0].resources.requests: Invalid '
+    'value: "128Mi": must be less than or equal to memory limit of 64Mi'
+)
+TOO_LONG = (
+    'fails to create NewRawKubeReconciler for predictor: failed creating host name: invalid domain name "a-b.example.com": '
+    'url: Invalid value: "a-b": must be no more than 63 characters'
+)
 QUOTA = (
     'Error creating: pods "digits-predictor-00002-deployment-7d-x" is forbidden: exceeded quota: small, requested: '
     "limits.cpu=4, used: limits.cpu=1, limited: limits.cpu=2"
@@ -78,6 +87,18 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         "service-account",
         ["s3"],
         ["serviceAccountName"],
+    ),
+    "requests above limits": (
+        {"events": (event("InternalError", REQUESTS, kind="InferenceService", name="digits"),)},
+        "requests-over-limits",
+        ["128Mi", "memory", "64Mi"],
+        ["beside the limits"],
+    ),
+    "a host name that is too long": (
+        {"events": (event("InternalError", TOO_LONG, kind="InferenceService", name="digits"),)},
+        "name-too-long",
+        ["a-b", "63"],
+        ["shorten"],
     ),
     "a podspec feature that is off": (
         {"events": (event("InternalError", WEBHOOK, kind="InferenceService", name="digits"),)},
