@@ -33,7 +33,10 @@ def run(
             "--prometheus", help="URL of a Prometheus that scrapes queue-proxy; pods are read directly if left out."
         ),
     ] = "",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the webhooks, HTTPS.")] = 8443,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the webhooks, HTTPS.")] = 9443,
+    status_port: Annotated[
+        int, typer.Option("--status-port", min=1, max=65535, help="Port of /healthz, /readyz and /metrics.")
+    ] = 8080,
     model_repo: Annotated[
         Path | None, typer.Option("--model-repo", help="A mounted model repository, beside the profiles in ConfigMaps.")
     ] = None,
@@ -52,7 +55,7 @@ def run(
 
     _log()
     settings = OperatorSettings(
-        namespace=namespace or own_namespace(), port=port, prometheus=prometheus, repository=model_repo,
+        namespace=namespace or own_namespace(), port=port, status_port=status_port, prometheus=prometheus, repository=model_repo,
         ttl_s=option("--floor-ttl", floor_ttl, parse_duration_s), round_s=option("--every", every, parse_duration_s),
     )  # fmt: skip
     Operator(connect(Where(kubeconfig=kubeconfig), patience_s=5.0), settings).run()

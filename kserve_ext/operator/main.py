@@ -33,7 +33,7 @@ from kserve_ext.operator.lease import Lease
 from kserve_ext.operator.loop import ROUND_S, Loop, learn
 from kserve_ext.operator.planner import Planner
 from kserve_ext.operator.scaled import TTL_S
-from kserve_ext.operator.server import App, CertificateFiles, https_server
+from kserve_ext.operator.server import App, CertificateFiles, https_server, serve_status
 from kserve_ext.operator.world import World
 from kserve_ext.policy.floor import FloorSettings, ScalerState
 
@@ -55,7 +55,8 @@ class OperatorSettings:
     """How the operator runs."""
 
     namespace: str
-    port: int = 8443
+    port: int = 9443
+    status_port: int = 8080
     prometheus: str = ""  # its URL; empty: pods are read directly
     repository: Path | None = None
     ttl_s: float = TTL_S
@@ -77,7 +78,7 @@ class Operator:
 
     def __init__(self, cluster: Cluster, settings: OperatorSettings) -> None:
         self._cluster, self._settings, self._clock = cluster, settings, Clock()
-        self.leads, self._ended = threading.Event(), threading.Event()
+        self.leads, self._serving, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._identity = f"{socket.gethostname()}-{random.randrange(16**6):06x}"
         self._planner = Planner()
         self._learner = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
@@ -91,17 +92,19 @@ class Operator:
 
     def run(self) -> None:
         """Until SIGTERM."""
+        files = CertificateFiles()
+        serve_status(self._settings.status_port, self._figures, lambda: self._serving.is_set() and self._world.ready())
         self._world.start()
         for work in (self._stay_leader, self._run_loop):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
-        files = CertificateFiles()
         while not self._certify(files):
             time.sleep(1.0)
         admission = Admission(self._planner, self._world.models, self._world.facts)
-        server = https_server(App(admission, self._figures, self._world.ready), "0.0.0.0", self._settings.port, files)
+        server = https_server(App(admission, self._figures), "0.0.0.0", self._settings.port, files)
         server.config.load()
         renew = functools.partial(self._stay_certified, files, server.config.ssl)
         threading.Thread(target=renew, name="certificate", daemon=True).start()
+        self._serving.set()
         server.run()
         self._end()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,6 @@ from kserve_ext.policy import PlanRequest
 
 _ANYONE = "some-service"  # stands for the name while planning
 _REMEMBERED = 4096
-Ask = Callable[[PlanRequest], "Answer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +44,15 @@ class Planner:
 
     def ask(self, service: Service, models: Models) -> Future[Answer]:
         """The answer to come. Raises ProfileError where the model has no profile."""
-        model = models.find(service.intent)
-        key = _key(service.intent, model)
+        intent = service.intent
+        model = models.find(intent)
+        beside = {each.model: models.find(replace(intent, model=each.model)) for each in intent.neighbours}
+        key = _key(intent, (model, *beside.values()))
         found = self._known.get(key)
         if found is None or found.cancelled() or (found.done() and found.exception() is not None):
-            found = self._submit(PlanRequest(intent=_anyone(service.intent), profiles=model.profiles))
+            neighbours = {name: one.profiles for name, one in beside.items()}
+            request = PlanRequest(intent=_anyone(intent), profiles=model.profiles, neighbours=neighbours)
+            found = self._submit(request)
             self._known[key] = found
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -93,8 +96,8 @@ def _anyone(intent: Intent) -> Intent:
     return replace(intent, name=_ANYONE, namespace="default", profile=None)
 
 
-def _key(intent: Intent, model: Model) -> str:
-    return f"{_anyone(intent)!r} {model.digest}"
+def _key(intent: Intent, models: Sequence[Model]) -> str:
+    return f"{_anyone(intent)!r} {' '.join(model.digest for model in models)}"
 
 
 def _pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:

@@ -1,11 +1,16 @@
-"""HTTPS for the API server: /mutate and /validate; /healthz, /readyz and /metrics for whoever runs it. An ASGI app."""
+"""HTTPS for the API server: /mutate and /validate, an ASGI app; and plain HTTP with /healthz, /readyz and /metrics.
+
+The second answers before there is a certificate, and whatever the first is busy with.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +27,22 @@ _LARGEST_BYTES = 8 * 2**20  # the API server's objects have at most 3 MiB, and a
 
 
 class App:
-    """The routes."""
+    """The webhooks."""
 
-    def __init__(self, admission: Admission, figures: Figures, ready: Callable[[], bool]) -> None:
-        self._figures, self._ready = figures, ready
+    def __init__(self, admission: Admission, figures: Figures) -> None:
+        self._figures = figures
         self._reviews = {"/mutate": admission.mutate, "/validate": admission.validate}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        status, content, kind = await self._answer(scope["path"], receive)
+        if scope["path"] in self._reviews:
+            status, content, kind = await self._review(scope["path"], receive)
+        else:
+            status, content, kind = 404, b"not found\n", "text/plain"
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-    async def _answer(self, path: str, receive: Receive) -> tuple[int, bytes, str]:
-        if path in self._reviews:
-            return await self._review(path, receive)
-        if path == "/metrics":
-            return 200, self._figures.text().encode(), "text/plain; version=0.0.4"
-        fine = path == "/healthz" or (path == "/readyz" and self._ready())
-        return (200 if fine else 503 if path == "/readyz" else 404), (b"ok\n" if fine else b"not ready\n"), "text/plain"
 
     async def _review(self, path: str, receive: Receive) -> tuple[int, bytes, str]:
         body = b""
@@ -85,3 +85,29 @@ def https_server(app: App, host: str, port: int, files: CertificateFiles | None)
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="off",
                             timeout_keep_alive=75, timeout_graceful_shutdown=10, **tls)  # fmt: skip
     return uvicorn.Server(config)
+
+
+def serve_status(port: int, figures: Figures, ready: Callable[[], bool]) -> ThreadingHTTPServer:
+    """The status pages, on a thread of their own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, text = 404, "not found\n"
+            if self.path == "/metrics":
+                status, text = 200, figures.text()
+            elif self.path == "/healthz" or (self.path == "/readyz" and ready()):
+                status, text = 200, "ok\n"
+            elif self.path == "/readyz":
+                status, text = 503, "not ready\n"
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Probes are not worth a line."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", port), Handler)
+    threading.Thread(target=server.serve_forever, name="status", daemon=True).start()
+    return server
