@@ -130,9 +130,11 @@ def _print(found: Report) -> None:
         for asked, billed, awake in zip(ASKED, found.oracle, found.oracle_awake, strict=True)
     )
     print(f"\n{found.name}, start-up {found.start_up_s:.0f} s: work bound {found.work:.3f}  {bounds}")
-    for asked, billed, least in zip(ASKED, found.hindsight, found.oracle, strict=True):
-        if not math.isnan(billed):
-            print(f"  in hindsight the best KPA setting holds {asked:.1%} at {billed:.3f}, {billed / least:.2f} x")
+    for asked, best, learned, least in zip(ASKED, found.hindsight, found.learned, found.oracle, strict=True):
+        if not (math.isnan(best) and math.isnan(learned)):
+            print(
+                f"  KPA at {asked:.1%}: {learned:.2f} x with what held before, {best / least:.2f} x at best in hindsight"
+            )
     print(f"  {'policy':14} {'asked':>6} {'attained':>9} {'billed':>8} {'regret':>7} {'awake':>7} {'ours there':>10}")
     for row in found.rows:
         own = row.policy == "ours"
@@ -165,6 +167,8 @@ def _figures(found: Report) -> Iterator[Figure]:
         if not math.isnan(found.hindsight[place]):
             best = found.hindsight[place] / found.oracle[place]
             yield _figure(f"{found.name}_hindsight{level}{tail}", best, "x", "KPA's best setting over the oracle")
+        if not math.isnan(found.learned[place]):
+            yield _figure(f"{found.name}_learned{level}{tail}", found.learned[place], "x", "KPA's best setting before")
     comparable = found.ours_at(hpa.attained) if hpa.attained >= ASKED[0] else found.row("ours").billed
     yield _figure(
         f"{found.name}_billed_vs_hpa80{tail}", comparable / hpa.billed, "x", f"hpa-cpu-80, {hpa.attained:.3%}"

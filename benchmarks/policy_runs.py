@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.policy_cases import context
-from kserve_ext.cases import Case
+from kserve_ext.cases import Case, arrivals
 from kserve_ext.cases.clairvoyant import late_requests
 from kserve_ext.cases.comparing import scaler
 from kserve_ext.policy.floored import FlooredScaler
@@ -69,9 +69,8 @@ class Report:
     work: float
     oracle: tuple[float, ...]  # billed, for each of ASKED
     oracle_awake: tuple[float, ...]  # the same with a replica in every minute with a request
-    hindsight: tuple[
-        float, ...
-    ]  # billed by the cheapest setting of Knative's autoscaler that holds each; NaN: not tried
+    hindsight: tuple[float, ...]  # billed by KPA's cheapest setting that holds each; NaN: not tried
+    learned: tuple[float, ...]  # regret of the setting that was the cheapest to hold each before; NaN: not tried
     coverage: tuple[float, ...]  # of LEVELS
     over_provision: float  # mean of the 0.99 quantile over mean of what came
 
@@ -109,10 +108,11 @@ def report(case: Case, name: str, others: Sequence[str] = OTHERS, static: int | 
     found = [solve(table, attainment=asked, start_up_s=start_up_s) for asked in ASKED]
     waking = [solve(awake, attainment=asked, start_up_s=start_up_s).billed for asked in ASKED]
     coverage, over = _coverage(ours, case)
+    hindsight, learned = _tried(_settings(ours, case), case, table)
     return Report(
         name=name, start_up_s=start_up_s, rows=tuple(rows), work=found[0].work,
         oracle=tuple(each.billed for each in found), oracle_awake=tuple(waking),
-        hindsight=_hindsight(ours, case, table), coverage=coverage, over_provision=over,
+        hindsight=hindsight, learned=learned, coverage=coverage, over_provision=over,
     )  # fmt: skip
 
 
@@ -128,19 +128,32 @@ def _awake(table: LateTable) -> LateTable:
     return replace(table, late=np.concatenate((np.where(requests > 0, 10**9, 0), table.late[:, 1:]), axis=1))
 
 
-def _hindsight(ours: FlooredScaler, case: Case, table: LateTable) -> tuple[float, ...]:
-    """What the best settings would have been billed, for each of ASKED."""
+def _settings(ours: FlooredScaler, case: Case) -> tuple[KpaScaler, ...]:
+    """Knative's autoscaler with many settings, on traces of an hour; none elsewhere, as there the floor learns enough."""
     known = ours.reactive
     if case.trace.duration_s > _HOUR_S or case.sized or not isinstance(known, KpaScaler):
-        return (math.nan,) * len(ASKED)
-    rows = []
-    for share, window_s, delay_s in itertools.product(_SHARES, _WINDOWS_S, _DELAYS_S):
-        config = replace(
+        return ()
+    return tuple(
+        replace(known, config=replace(
             known.config, target=share * known.config.target, stable_window_s=window_s,
             panic_window_s=panic_window_s(window_s, 10.0), scale_down_delay_s=delay_s,
-        )  # fmt: skip
-        rows.append(_judged("hindsight", case, replace(known, config=config), table, ASKED[0]))
-    return tuple(min((row.billed for row in rows if row.attained >= asked), default=math.nan) for asked in ASKED)
+        ))
+        for share, window_s, delay_s in itertools.product(_SHARES, _WINDOWS_S, _DELAYS_S)
+    )  # fmt: skip
+
+
+def _tried(settings: Sequence[KpaScaler], case: Case, table: LateTable) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the best setting in hindsight is billed, and the regret of the best before; for each of ASKED."""
+    assert case.history is not None
+    past = replace(case, trace=case.history, workload=replace(case.workload, arrivals=arrivals(case.history)))
+    now = [_judged("in hindsight", case, by, table, ASKED[0]) for by in settings]
+    before = [_outcome(past, by) for by in settings]
+    hindsight = tuple(min((row.billed for row in now if row.attained >= asked), default=math.nan) for asked in ASKED)
+    learned = []
+    for asked in ASKED:
+        held = [place for place, seen in enumerate(before) if seen.attainment >= asked]
+        learned.append(now[min(held, key=lambda place: before[place].billed)].regret if held else math.nan)
+    return hindsight, tuple(learned)
 
 
 def _scaler(policy: str, case: Case) -> Scaler[Any]:
@@ -148,14 +161,18 @@ def _scaler(policy: str, case: Case) -> Scaler[Any]:
 
 
 def _judged(policy: str, case: Case, by: Scaler[Any], table: LateTable, asked: float) -> Row:
-    workload = replace(case.workload, initial_replicas=_first(case, by))
-    (outcome,) = simulate_fleet([workload], [by], seed=case.seed, serve=context(case).serve)
+    outcome = _outcome(case, by)
     level = _level(outcome.attainment, table)
-    least = solve(table, attainment=level, start_up_s=workload.cold_start.on_node_s).billed
+    least = solve(table, attainment=level, start_up_s=case.workload.cold_start.on_node_s).billed
     return Row(
         policy=policy, asked=asked, attained=outcome.attainment, billed=outcome.billed,
         regret=outcome.billed / least if least else math.inf,
     )  # fmt: skip
+
+
+def _outcome(case: Case, by: Scaler[Any]) -> Outcome:
+    workload = replace(case.workload, initial_replicas=_first(case, by))
+    return simulate_fleet([workload], [by], seed=case.seed, serve=context(case).serve)[0]
 
 
 def _level(attained: float, table: LateTable) -> float:
