@@ -198,11 +198,19 @@ def _other_versions(given: Settings, folder: Path, log: Log) -> Iterator[str]:
 def _compile(given: Settings, group: str, graph: Path, folder: Path, log: Log) -> None:
     settled = environment(given)
     stamp = _stamp(given) if group == "kubernetes" else ""
-    command = ["go", "build", "-gcflags=all=-dwarf=false", f"-ldflags=-s -w{stamp}", "-o"]
-    log.run(*command, f"{folder}/", *GROUPS[group].values(), cwd=graph, env=settled)
+    options = (f"-ldflags=-s -w{stamp}", "-o", f"{folder}/")
+    go_build(log, folder, *options, *GROUPS[group].values(), cwd=graph, env=settled)
     for program, package in GROUPS[group].items():
         built = package.removesuffix("/v3").rsplit("/", 1)[1]  # as the go command names it
         (folder / built).rename(folder / program)
+
+
+def go_build(log: Log, folder: Path, *arguments: str | Path, cwd: Path, env: dict[str, str]) -> None:
+    """Compile and link without debugging data, the compiler's own files below `folder`, where a killed run leaves them."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    log.run("go", "build", "-gcflags=all=-dwarf=false", *arguments, cwd=cwd, env={**env, "GOTMPDIR": str(scratch)})
+    shutil.rmtree(scratch)
 
 
 def _stamp(given: Settings) -> str:

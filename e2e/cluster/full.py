@@ -98,7 +98,6 @@ def _compile(given: Settings, addon: Addon, graph: Path, folder: Path, log: Log)
     binaries.copy_module(source, copy)
     try:
         for program, package in addon.programs.items():
-            options = ("-gcflags=all=-dwarf=false", "-ldflags=-s -w", "-o", folder / program)
-            log.run("go", "build", *options, package, cwd=copy, env=settled)
+            binaries.go_build(log, folder, "-ldflags=-s -w", "-o", folder / program, package, cwd=copy, env=settled)
     finally:
         shutil.rmtree(copy)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,7 +80,22 @@ def build(tag: str, key: str, log: Log, fill: Callable[[Path], None], *options: 
 def docker_build(log: Log, context: Path, tag: str, key: str, *options: str) -> None:
     """`docker build`, with the builder that every engine has."""
     command: tuple[str | Path, ...] = ("docker", "build", "--tag", tag, "--label", f"{_LABEL}={key}", *options, context)
-    log.run(*command, env={"DOCKER_BUILDKIT": "0"})
+    output = log.read(*command, env={"DOCKER_BUILDKIT": "0"})
+    log.say(output)
+    _forget_older_stages(tag, re.findall(r"^ ---> ([0-9a-f]{12})$", output, re.MULTILINE), log)
+
+
+def _forget_older_stages(tag: str, steps: Sequence[str], log: Log) -> None:
+    """Keep the steps of this build, which make the next one quick, and remove those of the one before that it did not use.
+
+    The engine keeps every step of every build for good, each as large as what it installed.
+    """
+    file = log.path.parent / "steps" / f"{tag.replace('/', '_')}.json"
+    before = json.loads(file.read_text()) if file.is_file() else []
+    for step in reversed([each for each in before if each not in steps]):
+        log.works("docker", "image", "rm", step)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(steps))
 
 
 def label(tag: str) -> str:
