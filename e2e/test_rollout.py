@@ -93,6 +93,27 @@ def test_a_rolling_update_under_load_loses_no_request(product: Product) -> None:
     assert load.result.ok.size > 600
 
 
+def test_a_scale_down_under_load_loses_no_request(product: Product) -> None:
+    name = revision(product)
+    selector = f"serving.knative.dev/revision={name}"
+
+    def floor(replicas: int) -> None:
+        """Hold this many, by the annotation that the live Revision is scaled by."""
+        annotation = {"autoscaling.knative.dev/min-scale": str(replicas)}
+        product.cluster.patch("revision", name, product.namespace, {"metadata": {"annotations": annotation}})
+
+    def ready(replicas: int) -> bool:
+        return len(product.cluster.ready_pods(product.namespace, selector)) == replicas
+
+    floor(2)
+    support.poll("two replicas are ready", lambda: ready(2), seconds=90)
+    with Load(product, 60) as load:
+        floor(1)
+        support.poll("one replica is left", lambda: ready(1), seconds=55)
+    assert load.result.errors == {}
+    assert load.result.ok.all()
+
+
 def test_a_rollback_under_load_loses_no_request_and_brings_the_last_good_bundle_back(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
     planned = product.kind("isvc", "digits")["spec"]["predictor"]["timeout"]

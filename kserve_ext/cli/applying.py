@@ -21,7 +21,14 @@ from kserve_ext.cli.cluster_options import (
     read_units,
     seconds,
 )
-from kserve_ext.cli.cluster_shown import finish_dry_run, previews, show_history, show_preview, show_receipts
+from kserve_ext.cli.cluster_shown import (
+    finish_dry_run,
+    previews,
+    remind_of_configs,
+    show_history,
+    show_preview,
+    show_receipts,
+)
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.planning import PolicyOption
 from kserve_ext.cli.shared import REPOSITORY, OutputOption, QuietOption, RepositoryOption
@@ -104,6 +111,8 @@ def apply_command(
     if dry_run is not DryRunName.NONE:
         finish_dry_run(seen, str(dry_run), output)
         return
+    for each in seen:
+        remind_of_configs(each, quiet=quiet)
     if any(each.differs for each in seen) and not ask(f"apply this to {cluster.name}?", yes=yes):
         raise typer.Exit(1)
     receipts = [

@@ -84,3 +84,20 @@ def show_history(entries: tuple[Entry, ...], output: Format) -> None:
         show.table(
             ("bundle", "applied at", "outcome", "digest"), [[str(value) for value in row.values()] for row in rows]
         )
+
+
+def remind_of_configs(seen: Preview, *, quiet: bool) -> None:
+    """What an apply cannot do: where the plan is new or changes, its config.pbtxt belongs into the model repository."""
+    from kserve_ext.cli import output as show
+    from kserve_ext.cluster.difference import Action
+    from kserve_ext.cluster.objects import dig, services
+
+    (service,) = services(seen.unit.objects)
+    storage = dig(service, "spec", "predictor", "model", "storageUri")
+    planned = any(
+        diff.ref.name == f"{seen.unit.service}-plan" and diff.action is not Action.SAME for diff in seen.diffs
+    )
+    if storage and planned:
+        show.note(
+            f"note: copy the bundle's model_repo/ over {storage}: Triton reads its config.pbtxt there", quiet=quiet
+        )
