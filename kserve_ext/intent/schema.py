@@ -26,7 +26,10 @@ _LINT_IGNORE = {
     "type": "string",
     "description": "Accepted findings of `kserve-ext lint`, each with its reason: KX145 woken by a cron job; KX302 one user.",
 }
-_PLANNED = {"type": "string", "description": "Fields that the operator filled in at admission; written by it, not by people."}
+_PLANNED = {
+    "type": "string",
+    "description": "Fields that the operator filled in at admission; written by it, not by people.",
+}
 _CHOICES = {
     INFEASIBLE: "What the operator does with a service that no plan holds: refuse it, or admit it as written with a warning.",
     FLOOR: "Whether the operator keeps replicas ready ahead of forecast traffic.",
