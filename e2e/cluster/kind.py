@@ -41,15 +41,19 @@ class Kind:
         mark = self._beside("key")
         if mark.is_file() and mark.read_text() == key and self._answers():
             self.shop.line("kind-create", "running", 0.0)
-            return
+        else:
+            self._create(image, config)
+            mark.write_text(key)
+        with self.shop.step("kind-settle") as log:
+            self._settle(log)
+
+    def _create(self, image: str, config: dict[str, Any]) -> None:
         self.delete()
         self.given.models.mkdir(parents=True, exist_ok=True)
         with self.shop.step("kind-create") as log:
             name = ("--name", self.given.name, "--kubeconfig", self.given.kubeconfig)
             options = ("--image", image, "--config", "-", "--wait", "180s")
             log.run(self.kind, "create", "cluster", *name, *options, stdin=yaml.safe_dump(config))
-            self._settle(log)
-        mark.write_text(key)
 
     def offer_gpus(self) -> None:
         """Let the worker count GPUs and slices that are not there. kubelet keeps what it did not report itself."""
@@ -121,13 +125,17 @@ class Kind:
         return config
 
     def _settle(self, log: Log) -> None:
-        """What a new cluster needs before anything is installed."""
-        self.kubectl(log, "taint", "node", self.nodes[0], "node-role.kubernetes.io/control-plane:NoSchedule-")
+        """What nodes need before anything is installed, and again when they were started anew."""
+        taint = "node-role.kubernetes.io/control-plane"
+        if taint in self.kubectl(log, "get", "node", self.nodes[0], "-o", "jsonpath={.spec.taints[*].key}"):
+            self.kubectl(log, "taint", "node", self.nodes[0], f"{taint}:NoSchedule-")
         for node in self.nodes:
             # A connection to a service that kube-proxy does not know yet would leave the node by its default route. Where
             # something out there accepts it, the API server keeps it for good: aggregated APIs and webhooks never answer.
             rule = ("OUTPUT", "-d", _SERVICES, "-o", "eth0", "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset")
-            log.run("docker", "exec", node, "iptables", "-A", *rule)
+            table = ("docker", "exec", node, "iptables")
+            if not log.works(*table, "-C", *rule):
+                log.run(*table, "-A", *rule)
 
     def _answers(self) -> bool:
         ready = ("get", "--raw", "/readyz", "--request-timeout=5s")
