@@ -43,7 +43,7 @@ def main() -> None:
                     print(
                         f"{name:16} p50 {seen.p50_s * 1e3:7.1f} ms  p99 {seen.p99_s * 1e3:7.1f} ms  failed {seen.failed}"
                     )
-    publish("neighbours", [figure for each in (decided, *decided.neighbours) for figure in _figures(each, measured)])
+    publish("neighbours", [figure for each in _models(decided) for figure in _figures(each, measured)])
 
 
 def _planned(folder: Path) -> Plan:
@@ -56,9 +56,13 @@ def _planned(folder: Path) -> Plan:
     return plan(PlanRequest(intent=ASKED, profiles={"cpu": profiles[FIRST]}, neighbours=beside))
 
 
+def _models(decided: Plan) -> tuple[Plan | NeighbourPlan, ...]:
+    return (decided, *decided.neighbours)
+
+
 def _loaded(host: Hosted, decided: Plan, seconds: float, seed: int) -> dict[str, Measurement]:
     """Each model under its own load: alone, and with the other."""
-    models = (decided, *decided.neighbours)
+    models = _models(decided)
     found = {f"{each.model}_alone": _load(host, each, seconds, seed) for each in models}
     with ThreadPoolExecutor(len(models)) as pool:
         runs = {each.model: pool.submit(_load, host, each, seconds, seed + 50) for each in models}

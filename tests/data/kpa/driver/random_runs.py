@@ -110,7 +110,10 @@ def make(rng: random.Random) -> dict[str, object]:
 
 def wild_settings(rng: random.Random) -> dict[str, object]:
     total = 10 ** rng.uniform(-2, 4)
+    ready = rng.choice((0, 0, 1, 2, 1000))
     stable_s = rng.choice((rng.randint(6, 600), rng.uniform(1, 90), 6.5, 7.25, 1, 2, 3600))
+    if ready > 1:
+        stable_s = math.ceil(stable_s)  # New reads the wall clock: whole seconds hide it
     return settings(rng) | {
         "TargetValue": max(0.01, total * rng.uniform(0.01, 1)),
         "TotalValue": total,
@@ -122,7 +125,7 @@ def wild_settings(rng: random.Random) -> dict[str, object]:
         "stable_window_s": stable_s,
         "panic_window_s": max(0.5, stable_s * rng.choice((0.1, 1, rng.uniform(0.01, 1)))),
         "scale_down_delay_s": rng.choice((0, rng.uniform(0, 100), rng.randint(1, 3600), 1.999999999)),
-        "initial_ready": rng.choice((0, 1, 2, 1000)),
+        "initial_ready": ready,
     }
 
 
@@ -142,7 +145,7 @@ def make_wild(rng: random.Random) -> dict[str, object]:
         records.append([round(t_s, rng.choice((0, 1, 3, 6))), value])
         gap_s = window_s + rng.uniform(-2, 2) if rng.random() < 0.05 else rng.choice((1, 1, 0.5, 0.1, 2))
         t_s = max(0.0, t_s + (-rng.uniform(0, 5) if rng.random() < 0.1 else gap_s))
-    whole, now_s = ready > 1, 0.0  # New reads the wall clock: whole seconds hide it
+    whole, now_s = ready > 1, 0.0
     while now_s < length_s + window_s and len(ticks) < 200:
         ticks.append([now_s, ready])
         ready = rng.choice((ready, ready, max(0, ready + rng.randint(-3, 5)), rng.randint(0, 50)))
