@@ -1,4 +1,4 @@
-"""Images of the project's own Dockerfiles: Triton's runtime and the predictors, built here and put into the nodes."""
+"""Images of the project's own Dockerfiles: Triton's runtime, predictors, operator; built here and put into the nodes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TRITON_ELSEWHERE = "nvcr.io/nvidia/tritonserver:25.08-py3"
 
 
 def dockerfiles() -> dict[str, Path]:
-    """Image by its Dockerfile: Triton's runtime, and every predictor that has one."""
-    predictors = sorted((PROJECT / "predictors").glob("*/Dockerfile"))
-    named = {f"kserve-ext-{file.parent.name}:{_VERSION}": file for file in predictors}
+    """Dockerfile by image: Triton's runtime, every predictor that has one, and what `manifests` runs itself."""
+    found = (*PROJECT.glob("predictors/*/Dockerfile"), *PROJECT.glob("manifests/*/Dockerfile"))
+    named = {f"kserve-ext-{file.parent.name}:{_VERSION}": file for file in sorted(found)}
     return {TRITON: PROJECT / "runtimes" / "triton" / "Dockerfile", **named}
 
 
