@@ -8,12 +8,12 @@ import pytest
 from hpack import Decoder
 
 from kserve_ext.bench import http2
-from kserve_ext.http2 import frames
 from kserve_ext.bench.arrivals import constant
 from kserve_ext.bench.exchange import exchange
 from kserve_ext.bench.loop import LoadResult, run_closed_loop, run_open_loop
 from kserve_ext.bench.message import Request
 from kserve_ext.bench.target import Target, parse_target
+from kserve_ext.http2 import frames
 
 from .conftest import Handler, RawServer
 from .grpc_script import Peer

@@ -14,7 +14,8 @@ def entry(version: str, executions: int = 3) -> dict[str, Any]:
     return {
         "name": "m", "version": version, "inference_count": 7, "execution_count": executions,
         "inference_stats": {
-            "success": {"count": 5, "ns": 3_000_000_000}, "fail": {"count": 1, "ns": 9}, "queue": {"count": 5, "ns": 2_000_000_000}
+            "success": {"count": 5, "ns": 3_000_000_000}, "fail": {"count": 1, "ns": 9},
+            "queue": {"count": 5, "ns": 2_000_000_000},
         },
         "batch_stats": [
             {
