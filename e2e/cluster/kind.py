@@ -153,10 +153,15 @@ class Kind:
 
 
 def wait_for_deployments(cluster: Kind, namespaces: Sequence[str], log: Log) -> None:
-    """Until every Deployment of the namespaces is available."""
+    """Until every Deployment of the namespaces is available; what its pods say goes into the log where one is not."""
     for namespace in namespaces:
-        wait = ("wait", "deployment", "--all", "--for=condition=Available", "--timeout=240s")
-        cluster.kubectl(log, "--namespace", namespace, *wait)
+        where = ("--namespace", namespace)
+        try:
+            cluster.kubectl(log, *where, "wait", "deployment", "--all", "--for=condition=Available", "--timeout=240s")
+        except subprocess.CalledProcessError:
+            log.say(cluster.kubectl(log, *where, "get", "events", "--field-selector=type=Warning"))
+            log.say(cluster.kubectl(log, *where, "get", "pods"))
+            raise
 
 
 def wait_until_established(cluster: Kind, log: Log) -> None:
