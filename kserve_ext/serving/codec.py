@@ -16,7 +16,7 @@ from kserve_ext.serving.execution import Array
 from kserve_ext.serving.faults import BadRequest, ModelFailed
 
 _KINDS = {"f": "iuf", "i": "iu", "u": "iu", "b": "biu"}  # JSON numbers that a datatype takes, by numpy's kind
-_DIMENSION_MAX = 2**40
+_ELEMENTS = 2**40
 _DIMENSIONS = 32  # numpy's own limit before version 2
 
 
@@ -88,7 +88,7 @@ def _decode_input(tensor: Any, body: bytes, position: int) -> tuple[str, int, Ar
     dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
         raise BadRequest(f"input `{name}` has datatype {datatype!r}; allowed: {', '.join(DTYPES)}")
-    count = _count(name, shape)
+    count = count_of(name, shape)
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is None:
@@ -98,15 +98,18 @@ def _decode_input(tensor: Any, body: bytes, position: int) -> tuple[str, int, Ar
     return name, position + size, from_raw(name, datatype, shape, body, position, size, count)
 
 
-def _count(name: str, shape: Any) -> int:
-    """How many elements the shape holds."""
+def count_of(name: str, shape: Any) -> int:
+    """How many elements the shape holds. Raises BadRequest for what numpy cannot shape either, empty tensors included."""
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS:
         raise _bad_shape(name, shape)
-    count = 1
+    count = most = 1
     for dim in shape:
-        if type(dim) is not int or not 0 <= dim < _DIMENSION_MAX:
+        if type(dim) is not int or dim < 0:
             raise _bad_shape(name, shape)
         count *= dim
+        most *= dim or 1
+    if most > _ELEMENTS:
+        raise _bad_shape(name, shape)
     return count
 
 

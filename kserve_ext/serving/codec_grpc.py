@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kserve_ext.serving.codec import from_raw
+from kserve_ext.serving.codec import count_of, from_raw
 from kserve_ext.serving.datatypes import DTYPES
 from kserve_ext.serving.execution import Array
 from kserve_ext.serving.faults import BadRequest
@@ -30,14 +30,8 @@ def decode_inputs(request: Any) -> dict[str, Array]:
             raise BadRequest(f"input `{name}` is there twice")
         if datatype not in DTYPES:
             raise BadRequest(f"input `{name}` has datatype {datatype!r}; allowed: {', '.join(DTYPES)}")
-        shape = tuple(tensor.shape)
-        count = 1
-        for dim in shape:
-            count *= dim
-            if dim < 0:
-                raise BadRequest(f"input `{name}` has shape {list(shape)}; allowed: whole numbers, 0 or more")
-        if len(shape) > 32:
-            raise BadRequest(f"input `{name}` has {len(shape)} dimensions; allowed: up to 32")
+        shape = list(tensor.shape)
+        count = count_of(name, shape)
         if not raw:
             arrays[name] = _typed(tensor, datatype, shape, count)
             continue
@@ -53,13 +47,13 @@ def asked_names(request: Any) -> list[str]:
     return [output.name for output in request.outputs]
 
 
-def _typed(tensor: Any, datatype: str, shape: tuple[int, ...], count: int) -> Array:
+def _typed(tensor: Any, datatype: str, shape: list[int], count: int) -> Array:
     field = _TYPED.get(datatype)
     if field is None:
         raise BadRequest(f"input `{tensor.name}`: {datatype} needs raw contents")
     values = getattr(tensor.contents, field)
     if len(values) != count:
-        raise BadRequest(f"input `{tensor.name}` has {len(values)} values; shape {list(shape)} has {count}")
+        raise BadRequest(f"input `{tensor.name}` has {len(values)} values; shape {shape} has {count}")
     if datatype == "BYTES":
         array = np.empty(count, np.object_)
         array[:] = list(values)

@@ -81,7 +81,8 @@ class Engine:
         self.state = State.LOADING
         started_s = monotonic()
         count = self.settings.instances
-        self._jobs = jobs = queue.SimpleQueue()
+        jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs = jobs
         self.instances = [Instance(f"{self.name}-{number}", self._runner, jobs) for number in range(count)]
         loads = [self._started(instance) for instance in self.instances]
         outcomes = await asyncio.gather(*loads, return_exceptions=True)

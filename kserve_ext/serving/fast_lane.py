@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from http import HTTPStatus
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from kserve_ext.serving.admission import Admission
-from kserve_ext.serving.codec import decode_v2, encode_v2, load_json
-from kserve_ext.serving.codec_v1 import decode_v1, dump_json, encode_v1
-from kserve_ext.serving.faults import BadRequest, ClientGone, Fault, ModelFailed, TooLarge, TooSlow
+from kserve_ext.serving.execution import Tensors
+from kserve_ext.serving.faults import ClientGone, Fault, ModelFailed, TooLarge, TooSlow
+from kserve_ext.serving.inference import Encode, read_head, submitted, with_id
 from kserve_ext.serving.request_log import log_request
 from kserve_ext.serving.routes import Kind, Route, route
 from kserve_ext.serving.served import Find, Served, new_id
@@ -28,27 +31,13 @@ from kserve_ext.serving.uvicorn_cycle import cycle_of, write_answer
 
 log = logging.getLogger("kserve_ext.serving")
 
-TIMEOUT_HEADER = b"x-request-timeout-ms"  # how long the client waits; Envoy's header of the same meaning counts too
-_ENVOY_TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 _BODY_S = 60.0  # a body or an answer larger than the socket's buffers must be through by then
 _JSON = (b"content-type", b"application/json")
-_JSON_LINE = b"content-type: application/json\r\n"
-_BINARY_LINES = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
 _CLOSE = (b"connection", b"close")
+_CLOSING = (TooLarge, TooSlow)  # the rest of the body is not read
 
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
-Gone = Callable[[], bool] | None
-
-
-class Head(NamedTuple):
-    """What the headers say."""
-
-    request_id: str
-    header_bytes: int | None
-    content_bytes: int
-    timeout_s: float | None
-    trace: str
 
 
 class FastLane:
@@ -56,6 +45,7 @@ class FastLane:
 
     def __init__(self, app: Any, find: Find, admission: Admission, settings: Settings, pages: StatusPages) -> None:
         self._app, self._find, self._admission, self._settings, self._pages = app, find, admission, settings, pages
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,19 +73,17 @@ class FastLane:
         status, request_id, trace = 200, "", ""
         fault = self._admission.enter()
         try:
-            head = _read_head(scope["headers"], self._settings.timeout_s)
+            head = read_head(scope["headers"], self._settings.timeout_s)
             request_id, trace = head.request_id, head.trace
             if fault is not None:
                 served.engine.tally.rejected += 1
                 raise fault
-            served.check_version(found.version)
             cycle = cycle_of(receive)
             body = await self._body(head.content_bytes, receive, cycle)
-            deadline_s = None if head.timeout_s is None else started_s + head.timeout_s
-            exchange = self._v2 if found.kind is Kind.INFER else self._v1
-            answer, lines = await exchange(served, body, head, deadline_s, _gone(cycle))
+            outputs, encode = submitted(served, found, body, head, started_s, cycle)
+            answer, lines = encode(await outputs)
             served.observe(monotonic() - started_s)
-            await self._succeed(cycle, send, answer, b"%bx-request-id: %b\r\n" % (lines, request_id.encode("latin-1")))
+            await self._succeed(cycle, send, answer, with_id(lines, request_id))
         except Fault as error:
             status = error.status
             await self._refuse(send, error, request_id)
@@ -109,24 +97,82 @@ class FastLane:
             if self._settings.request_log:
                 log_request(served.name, status, request_id, trace, monotonic() - started_s)
 
-    async def _v2(
-        self, served: Served, body: bytes, head: Head, deadline_s: float | None, gone: Gone
-    ) -> tuple[bytes, bytes]:
-        call = decode_v2(body, head.header_bytes, head.request_id)
-        outputs = await served.engine.submit(call.inputs, deadline_s=deadline_s, gone=gone)
-        answer, json_bytes = encode_v2(call, served.name, served.version, outputs)
-        if json_bytes is None:
-            return answer, _JSON_LINE
-        return answer, _BINARY_LINES % json_bytes
+    # -------------------------------------------------------------------------- past ASGI, for a body that is there
 
-    async def _v1(
-        self, served: Served, body: bytes, _: Head, deadline_s: float | None, gone: Gone
-    ) -> tuple[bytes, bytes]:
-        content = load_json(body)
-        decode, encode = served.decode, served.encode
-        tensors = _decoded(decode, content) if decode else decode_v1(content, served.engine.signature)
-        outputs = await served.engine.submit(tensors, deadline_s=deadline_s, gone=gone)
-        return (dump_json(encode(outputs)) if encode else encode_v1(outputs)), _JSON_LINE
+    def takes(self, scope: dict[str, Any]) -> bool:
+        """Whether `answer` may be given this request once its body is there."""
+        found = route(scope["method"], scope["path"])
+        return found is not None and found.kind is Kind.INFER and self._find(found.model) is not None
+
+    def answer(self, cycle: Any) -> None:
+        """Begin the inference; the answer is written when it is done."""
+        started_s = monotonic()
+        found = route("POST", cycle.scope["path"])
+        served = self._find(found.model) if found is not None else None
+        assert found is not None  # as `takes` has seen
+        if served is None:
+            self._later(self._app(cycle.scope, cycle.receive, cycle.send))
+            return
+        fault = self._admission.enter()
+        done = _Done(served, started_s, fault is None)
+        try:
+            head = read_head(cycle.scope["headers"], self._settings.timeout_s)
+            done.request_id, done.trace = head.request_id, head.trace
+            if fault is not None:
+                served.engine.tally.rejected += 1
+                raise fault
+            body = bytes(cycle.body)
+            if len(body) > self._settings.max_request_bytes:
+                raise TooLarge(
+                    f"the request has {len(body)} bytes; at most {self._settings.max_request_bytes} are taken"
+                )
+            outputs, done.encode = submitted(served, found, body, head, started_s, cycle)
+        except Exception as error:  # noqa: BLE001 - the top of a request: `_failed` tells a fault from a failure
+            self._failed(cycle, done, error)
+            return
+        outputs.add_done_callback(partial(self._answered, cycle, done))
+
+    def _answered(self, cycle: Any, done: _Done, outputs: asyncio.Future[Tensors]) -> None:
+        try:
+            answer, lines = done.encode(outputs.result())
+        except Exception as error:  # noqa: BLE001
+            self._failed(cycle, done, error)
+            return
+        done.served.observe(monotonic() - done.started_s)
+        if self._admission.ending:
+            cycle.keep_alive = False
+        waiting = write_answer(cycle, with_id(lines, done.request_id), answer)
+        if waiting is None:
+            self._leave(done, 200)
+        else:
+            self._later(self._flush(waiting, done))
+
+    async def _flush(self, waiting: Awaitable[None], done: _Done) -> None:
+        """The place is kept until a slow reader has read."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(waiting, _BODY_S)
+        self._leave(done, 200)
+
+    def _failed(self, cycle: Any, done: _Done, error: Exception) -> None:
+        if not isinstance(error, Fault):
+            log.error("%s: request %s failed in the server", done.served.name, done.request_id, exc_info=error)
+            error = ModelFailed("internal server error")
+        self._leave(done, error.status)
+        if self._admission.ending or isinstance(error, _CLOSING):
+            cycle.keep_alive = False
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in _refusal_headers(error, done.request_id))
+        write_answer(cycle, lines, _refusal_body(error), _status_line(error.status))
+
+    def _leave(self, done: _Done, status: int) -> None:
+        if done.inside:
+            self._admission.leave()
+        if self._settings.request_log:
+            log_request(done.served.name, status, done.request_id, done.trace, monotonic() - done.started_s)
+
+    def _later(self, rest: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(rest)
+        self._tasks.add(task)  # a loop keeps no task alive
+        task.add_done_callback(self._tasks.discard)
 
     async def _body(self, content_bytes: int, receive: Receive, cycle: Any) -> bytes:
         """The whole body. Raises TooLarge before it is read where its length is said, else when it gets there."""
@@ -154,12 +200,10 @@ class FastLane:
                 await asyncio.wait_for(waiting, _BODY_S)
 
     async def _refuse(self, send: Send, fault: Fault, request_id: str) -> None:
-        headers = [_JSON, (b"x-request-id", (request_id or new_id()).encode("latin-1"))]
-        if fault.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % fault.retry_after_s))
-        if isinstance(fault, TooLarge | TooSlow):
-            headers.append(_CLOSE)  # the rest of the body is not read
-        await self._send(send, fault.status, orjson.dumps({"error": fault.message}), headers)
+        headers = _refusal_headers(fault, request_id)
+        if isinstance(fault, _CLOSING):
+            headers.append(_CLOSE)
+        await self._send(send, fault.status, _refusal_body(fault), headers)
 
     async def _send(self, send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         headers.append((b"content-length", b"%d" % len(body)))
@@ -167,6 +211,36 @@ class FastLane:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(slots=True)
+class _Done:
+    """What is to be known of a request when it is answered."""
+
+    served: Served
+    started_s: float
+    inside: bool
+    request_id: str = ""
+    trace: str = ""
+    encode: Encode = lambda _: (b"", b"")
+
+
+def _refusal_headers(fault: Fault, request_id: str) -> list[tuple[bytes, bytes]]:
+    headers = [_JSON, (b"x-request-id", (request_id or new_id()).encode("latin-1"))]
+    if fault.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % fault.retry_after_s))
+    return headers
+
+
+def _refusal_body(fault: Fault) -> bytes:
+    body: bytes = orjson.dumps({"error": fault.message})
+    return body
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    reason = HTTPStatus(status).phrase if status != ClientGone.status else "Client Closed Request"
+    return f"HTTP/1.1 {status} {reason}\r\n".encode()
 
 
 async def _read(receive: Receive, most: int) -> bytes:
@@ -183,42 +257,6 @@ async def _read(receive: Receive, most: int) -> bytes:
         if not message.get("more_body", False):
             return b"".join((*parts, part)) if parts else part
         parts.append(part)
-
-
-def _gone(cycle: Any) -> Gone:
-    """Says whether the client has hung up."""
-    return (lambda: cycle.disconnected) if cycle is not None else None
-
-
-def _read_head(headers: Iterable[tuple[bytes, bytes]], timeout_s: float) -> Head:
-    request_id, trace = "", ""
-    header_bytes: int | None = None
-    content_bytes = 0
-    for name, value in headers:
-        if name == b"content-length":
-            content_bytes = _number(name, value)
-        elif name == b"inference-header-content-length":
-            header_bytes = _number(name, value)
-        elif name == b"x-request-id":
-            request_id = value.decode("latin-1")
-        elif name in (TIMEOUT_HEADER, _ENVOY_TIMEOUT_HEADER):
-            timeout_s = _number(name, value) / 1000
-        elif name == b"traceparent":
-            trace = value.decode("latin-1")
-    return Head(request_id or new_id(), header_bytes, content_bytes, timeout_s or None, trace)
-
-
-def _number(name: bytes, value: bytes) -> int:
-    if value.isdigit() and len(value) < 16:
-        return int(value)
-    raise BadRequest(f"{name.decode()} is not a whole number: {value[:40].decode('latin-1')}")
-
-
-def _decoded(decode: Callable[[Any], Any], content: Any) -> Any:
-    try:
-        return decode(content)
-    except (KeyError, TypeError, ValueError) as error:  # what a hook raises when the payload is not what it expects
-        raise BadRequest(f"the payload cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _is_cloud_event(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -33,6 +33,7 @@ from kserve_ext.serving.repository import Repository
 from kserve_ext.serving.settings import Settings
 from kserve_ext.serving.shutdown import Shutdown
 from kserve_ext.serving.status_pages import StatusPages
+from kserve_ext.serving.uvicorn_protocol import DirectProtocol
 from kserve_ext.serving.workers import Worker
 
 log = logging.getLogger("kserve_ext.serving")
@@ -148,7 +149,7 @@ class Server(kserve.ModelServer):  # type: ignore[misc]
             lane,
             log_config=None,
             access_log=False,
-            http="httptools",
+            http=DirectProtocol,
             ws="none",
             lifespan="off",
             proxy_headers=False,  # nothing here looks at the client's address

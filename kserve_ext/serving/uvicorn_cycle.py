@@ -14,6 +14,7 @@ _USED = (
     "transport", "flow", "disconnected", "more_body", "keep_alive", "response_started", "response_complete", "message_event",
     "on_response",
 )  # fmt: skip
+OK = b"HTTP/1.1 200 OK\r\n"
 _known: dict[type, bool] = {}
 
 
@@ -27,13 +28,13 @@ def cycle_of(receive: Callable[[], Any]) -> Any:
     return cycle if known else None
 
 
-def write_answer(cycle: Any, head: bytes, body: bytes) -> Awaitable[None] | None:
-    """A whole 200 answer at once; `head` is header lines. What is given back waits for a slow reader, None: no need."""
+def write_answer(cycle: Any, head: bytes, body: bytes, status: bytes = OK) -> Awaitable[None] | None:
+    """A whole answer at once; `head` is header lines. What is given back waits for a slow reader, None: no need."""
     if cycle.disconnected:
         return None
     closing = b"" if cycle.keep_alive else b"connection: close\r\n"
     length = b"content-length: %d\r\n" % len(body)
-    cycle.transport.write(b"".join((b"HTTP/1.1 200 OK\r\n", head, length, closing, b"\r\n", body)))
+    cycle.transport.write(b"".join((status, head, length, closing, b"\r\n", body)))
     cycle.response_started = cycle.response_complete = True
     cycle.message_event.set()
     if not cycle.keep_alive:

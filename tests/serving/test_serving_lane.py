@@ -22,6 +22,7 @@ from kserve_ext.serving.served import Served
 from kserve_ext.serving.settings import Execution, Settings
 from kserve_ext.serving.status_pages import StatusPages
 from kserve_ext.serving.uvicorn_cycle import cycle_of
+from kserve_ext.serving.uvicorn_protocol import DirectProtocol
 
 GOOD = orjson.dumps({"id": "7", "inputs": [{"name": "x", "shape": [1, ROW], "datatype": "FP32", "data": [1] * ROW}]})
 INFER = "/v2/models/m/infer"
@@ -232,7 +233,9 @@ def test_the_servers_own_deadline_holds_where_the_client_names_none() -> None:
 async def over_uvicorn(before: Front, use: Callable[[int], Awaitable[None]]) -> None:
     """The lane behind the real HTTP server."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(before.lane, log_config=None, lifespan="off", http="httptools"))
+    server = uvicorn.Server(
+        uvicorn.Config(before.lane, log_config=None, lifespan="off", http=DirectProtocol, proxy_headers=False)
+    )
     serving = asyncio.create_task(server._serve(sockets=[listener]))
     try:
         await use(listener.getsockname()[1])
