@@ -154,7 +154,7 @@ def test_an_atomic_apply_that_fails_goes_back_by_itself(product: Product) -> Non
 
 def test_a_canary_gets_its_share_is_promoted_and_is_taken_back(product: Product) -> None:
     base = str(product.folder / "rendered" / "digits")
-    product.run("apply", base, "--yes", "--timeout", "3m")
+    number = product.json("apply", base, "--yes", "--timeout", "3m", "--quiet")["number"]
     stable = revision(product)
 
     product.run("apply", changed(product, "canary", timeout=55, canaryTrafficPercent=25), "--yes", "--timeout", "3m")
@@ -174,7 +174,7 @@ def test_a_canary_gets_its_share_is_promoted_and_is_taken_back(product: Product)
     support.poll("all traffic goes to the canary", lambda: shares(product) == {canary: 100} or None, seconds=60)
     assert "timeout: 55" in yaml.safe_dump(product.kind("isvc", "digits")["spec"]["predictor"])
 
-    product.run("rollback", "digits", "--to", "1", "--yes", "--timeout", "3m")
+    product.run("rollback", "digits", "--to", str(number), "--yes", "--timeout", "3m")
     assert product.json("diff", base)["differs"] is False
 
 

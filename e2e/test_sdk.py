@@ -29,6 +29,7 @@ from kserve_ext.cluster import (
     read_manifests,
     status_of,
     units_of,
+    wait_gone,
     wait_ready,
     what_is_ours,
 )
@@ -139,5 +140,6 @@ def test_what_kserves_client_created_is_seen_changed_and_deleted_here(product: P
     assert kserve(product, LOOK, "typed") == {"ready": True, "max": 3}
 
     delete(cluster, what_is_ours(cluster, "typed", product.namespace))
+    wait_gone(cluster, "typed", product.namespace, timeout_s=120)
     with pytest.raises(InputError, match="no such InferenceService"):
         find_service(cluster, "typed", product.namespace)
