@@ -60,7 +60,9 @@ def test_the_readme_shows_no_other_kind_of_command() -> None:
     assert others == ["make run", "make test", "source .venv/bin/activate", SERVED_PREDICTOR]
 
 
-@pytest.mark.parametrize("target", ["run", "test", "bench-fidelity", "bench-policy", "bench-kpa", "cluster", "e2e", "cluster-down"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "bench-fidelity", "bench-policy", "bench-kpa", "cluster", "e2e", "cluster-down"]
+)
 def test_the_make_targets_of_the_readme_exist(target: str) -> None:
     assert f"make {target}" in README
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
