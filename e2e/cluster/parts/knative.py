@@ -33,7 +33,7 @@ def config(given: Settings) -> dict[str, dict[str, str]]:
             "progress-deadline": "300s",
             "queue-sidecar-cpu-request": "10m",
             "queue-sidecar-memory-request": "32Mi",
-            **_unresolved(given),
+            **_local_images(given),
         },
     }
 
@@ -51,11 +51,14 @@ def objects(given: Settings, serving: Path, networking: Path, caching: Path, kou
     yield from _kourier(fitted(read(kourier), _image), given)
 
 
-def _unresolved(given: Settings) -> dict[str, str]:
-    """Registries that Knative must not ask for digests, where none can be reached."""
+def _local_images(given: Settings) -> dict[str, str]:
+    """Where no registry can be reached: whom Knative must not ask for digests, and the proxy it puts beside every model."""
     if given.source == "prebuilt":
         return {}
-    return {"registries-skipping-tag-resolving": f"{REGISTRY},ko.local,dev.local,index.docker.io,nvcr.io,ghcr.io"}
+    return {
+        "registries-skipping-tag-resolving": f"{REGISTRY},ko.local,dev.local,index.docker.io,nvcr.io,ghcr.io",
+        "queue-sidecar-image": f"{REGISTRY}/knative-queue:1",
+    }
 
 
 def _kourier(found: Iterable[Object], given: Settings) -> Iterator[Object]:
