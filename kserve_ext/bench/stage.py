@@ -124,9 +124,7 @@ def _bring_to_service(
         stage_law(stage), [run.served() for run in runs], max_batch=config.max_batch_size, instances=instances
     )
     if factor is None:
-        tell(
-            f"{bench.target.model}: latencies in service are far from what service times explain: a disturbed machine?"
-        )
+        tell(f"{bench.target.model}: latencies under load tell nothing of service times, which stay as measured alone")
         return
     for name in of_count:
         points[name] = replace(points[name], point=levelled(points[name].point, factor))
