@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from kserve_ext.http2 import frames
+from kserve_ext.http2 import control, frames
 from kserve_ext.http2.frames import FrameError
 from kserve_ext.http2.heads import MAX_LIST_BYTES, Fields, HeaderReader, MalformedError
 from kserve_ext.http2.stream import Receiver, Stream
@@ -179,7 +178,7 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
         if not number & 1:
             raise FrameError("a stream number that is not a client's")
         if flags & frames.HAS_PRIORITY:
-            self._check_priority(received)
+            control.check_priority(received)
         self._on_block(number, flags, frames.unpadded(received))
 
     def _on_continuation(self, received: frames.Frame) -> None:
@@ -264,40 +263,25 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
         self.write(frames.reset(number, frames.STREAM_CLOSED))
 
     def _on_control(self, received: frames.Frame) -> None:
-        kind, number, payload = received.kind, received.stream, received.payload
+        kind = received.kind
+        control.check(received)
         if kind == frames.WINDOW_UPDATE:
-            self._on_window_update(number, payload)
+            self._on_window_update(received.stream, control.number(received.payload))
         elif kind == frames.RST_STREAM:
-            self._on_reset(number, payload)
-        elif kind == frames.SETTINGS:
+            self._on_reset(received.stream)
+        elif kind == frames.SETTINGS and not received.flags & frames.ACK:
             self._on_settings(received)
-        elif kind == frames.PING:
-            _check(number == 0, "a ping on a stream")
-            _check(len(payload) == 8, "a ping of the wrong size", frames.FRAME_SIZE_ERROR)
-            if not received.flags & frames.ACK:
-                self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
-        elif kind == frames.PRIORITY:
-            _check(number != 0, "a priority of no stream")
-            _check(len(payload) == 5, "a priority of the wrong size", frames.FRAME_SIZE_ERROR)
-            _check(_number(payload[:4]) != number, "a stream that depends on itself")
-        elif kind == frames.GOAWAY:
-            _check(number == 0, "a goaway on a stream")
-        elif kind == frames.PUSH_PROMISE:
-            raise FrameError("a push from a client")
+        elif kind == frames.PING and not received.flags & frames.ACK:
+            self.write(frames.frame(frames.PING, frames.ACK, 0, received.payload))
 
-    def _check_priority(self, received: frames.Frame) -> None:
-        start = 1 if received.flags & frames.PADDED else 0
-        _check(_number(received.payload[start : start + 4]) != received.stream, "a stream that depends on itself")
-
-    def _on_window_update(self, number: int, payload: bytes) -> None:
-        increment = _number(payload)
+    def _on_window_update(self, number: int, increment: int) -> None:
         if number == 0:
-            _check(increment > 0, "a window that opens by nothing")
+            control.demand(increment > 0, "a window that opens by nothing")
             self.send_window += increment
-            _check(self.send_window <= frames.MAX_WINDOW, "a window too large", frames.FLOW_CONTROL_ERROR)
+            control.demand(self.send_window <= frames.MAX_WINDOW, "a window too large", frames.FLOW_CONTROL_ERROR)
             self._pump()
             return
-        _check(number <= self._last_stream, "a window of a stream that is not open")
+        control.demand(number <= self._last_stream, "a window of a stream that is not open")
         stream = self._streams.get(number)
         if stream is None:
             return
@@ -309,9 +293,8 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
         elif stream.waiting:
             stream.pump()
 
-    def _on_reset(self, number: int, payload: bytes) -> None:
-        _check(number != 0 and number <= self._last_stream, "a reset of a stream that is not open")
-        _check(len(payload) == 4, "a reset of the wrong size", frames.FRAME_SIZE_ERROR)
+    def _on_reset(self, number: int) -> None:
+        control.demand(number <= self._last_stream, "a reset of a stream that is not open")
         self._resets += 1
         if self._resets > _RESETS + self._answered:
             raise FrameError("too many resets", frames.ENHANCE_YOUR_CALM)
@@ -324,28 +307,17 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
         stream.receiver.gone()
 
     def _on_settings(self, received: frames.Frame) -> None:
-        _check(received.stream == 0, "settings on a stream")
-        if received.flags & frames.ACK:
-            _check(not received.payload, "settings in an acknowledgement", frames.FRAME_SIZE_ERROR)
-            return
-        _check(len(received.payload) % 6 == 0, "settings cut short", frames.FRAME_SIZE_ERROR)
-        for key, value in struct.iter_unpack(">HL", received.payload):
-            self._on_setting(key, value)
+        for key, value in control.settings(received):
+            if key == frames.SETTING_INITIAL_WINDOW:
+                for stream in self._streams.values():
+                    stream.send_window += value - self._stream_send_window
+                    too_large = stream.send_window > frames.MAX_WINDOW
+                    control.demand(not too_large, "a window too large", frames.FLOW_CONTROL_ERROR)
+                self._stream_send_window = value
+            elif key == frames.SETTING_MAX_FRAME:
+                self.frame_bytes = min(value, frames.RECEIVE_FRAME_BYTES)
         self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self._pump()
-
-    def _on_setting(self, key: int, value: int) -> None:
-        if key == frames.SETTING_INITIAL_WINDOW:
-            _check(value <= frames.MAX_WINDOW, "a window too large", frames.FLOW_CONTROL_ERROR)
-            for stream in self._streams.values():
-                stream.send_window += value - self._stream_send_window
-                _check(stream.send_window <= frames.MAX_WINDOW, "a window too large", frames.FLOW_CONTROL_ERROR)
-            self._stream_send_window = value
-        elif key == frames.SETTING_MAX_FRAME:
-            _check(frames.SEND_FRAME_BYTES <= value < 2**24, "a frame size that is not allowed")
-            self.frame_bytes = min(value, frames.RECEIVE_FRAME_BYTES)
-        elif key == frames.SETTING_ENABLE_PUSH:
-            _check(value in (0, 1), "a push setting that is neither 0 nor 1")
 
     def _pump(self) -> None:
         """Send what waits on any stream, in their order."""
@@ -372,15 +344,3 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
             self.write(frames.frame(frames.PING, 0, 0, b"\0" * 8))
         if not self._over:
             self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
-
-
-def _check(good: bool, what: str, code: int = frames.PROTOCOL_ERROR) -> None:
-    if not good:
-        raise FrameError(what, code)
-
-
-def _number(payload: bytes) -> int:
-    if len(payload) != 4:
-        raise FrameError("a number of the wrong size", frames.FRAME_SIZE_ERROR)
-    number: int = int.from_bytes(payload, "big") & frames.MAX_WINDOW
-    return number

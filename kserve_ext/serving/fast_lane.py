@@ -27,6 +27,7 @@ from kserve_ext.serving.routes import Kind, Route, route
 from kserve_ext.serving.served import Find, Served, new_id
 from kserve_ext.serving.settings import Settings
 from kserve_ext.serving.status_pages import StatusPages
+from kserve_ext.serving.tracing import exemplar, record
 from kserve_ext.serving.uvicorn_cycle import cycle_of, write_answer
 
 log = logging.getLogger("kserve_ext.serving")
@@ -82,7 +83,7 @@ class FastLane:
             body = await self._body(head.content_bytes, receive, cycle)
             outputs, encode = submitted(served, found, body, head, started_s, cycle)
             answer, lines = encode(await outputs)
-            served.observe(monotonic() - started_s)
+            served.observe(monotonic() - started_s, exemplar(trace))
             await self._succeed(cycle, send, answer, with_id(lines, request_id))
         except Fault as error:
             status = error.status
@@ -94,8 +95,7 @@ class FastLane:
         finally:
             if fault is None:
                 self._admission.leave()
-            if self._settings.request_log:
-                log_request(served.name, status, request_id, trace, monotonic() - started_s)
+            self._tell(served, status, request_id, trace, monotonic() - started_s)
 
     # -------------------------------------------------------------------------- past ASGI, for a body that is there
 
@@ -138,7 +138,7 @@ class FastLane:
         except Exception as error:  # noqa: BLE001
             self._failed(cycle, done, error)
             return
-        done.served.observe(monotonic() - done.started_s)
+        done.served.observe(monotonic() - done.started_s, exemplar(done.trace))
         if self._admission.ending:
             cycle.keep_alive = False
         waiting = write_answer(cycle, with_id(lines, done.request_id), answer)
@@ -166,8 +166,13 @@ class FastLane:
     def _leave(self, done: _Done, status: int) -> None:
         if done.inside:
             self._admission.leave()
+        self._tell(done.served, status, done.request_id, done.trace, monotonic() - done.started_s)
+
+    def _tell(self, served: Served, status: int, request_id: str, trace: str, took_s: float) -> None:
+        if trace:
+            record(served.name, trace, took_s, status)
         if self._settings.request_log:
-            log_request(done.served.name, status, done.request_id, done.trace, monotonic() - done.started_s)
+            log_request(served.name, status, request_id, trace, took_s)
 
     def _later(self, rest: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(rest)

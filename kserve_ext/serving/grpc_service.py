@@ -33,6 +33,7 @@ from kserve_ext.serving.served import Served, new_id
 from kserve_ext.serving.settings import Settings
 from kserve_ext.serving.statistics import statistics
 from kserve_ext.serving.status_pages import index, metadata
+from kserve_ext.serving.tracing import exemplar, record
 
 log = logging.getLogger("kserve_ext.serving")
 
@@ -79,7 +80,8 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
             code = ModelFailed.code
             call.fail(internal())
         took_s = monotonic() - call.started_s
-        served.observe(took_s)
+        served.observe(took_s, exemplar(call.head.trace))
+        record(served.name, call.head.trace, took_s, code)
         if self._settings.request_log:
             log_request(served.name, code, request.id or call.head.request_id, call.head.trace, took_s)
 
@@ -105,7 +107,7 @@ class InferenceService(InferenceServicer):  # type: ignore[misc]
             return _response(served, request, await self._submit(served, request, None), "")
         finally:
             self._admission.leave()
-            served.observe(monotonic() - started_s)
+            served.observe(monotonic() - started_s, None)
 
     async def stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """ModelStreamInfer: the requests of one stream run together, their answers keep the stream's order."""

@@ -31,7 +31,9 @@ class Served:
     decode: Callable[[Any], Mapping[str, Array]] | None = None
     encode: Callable[[Mapping[str, Array]], Any] | None = None
     explains: bool = False
-    observe: Callable[[float], None] = lambda _: None  # KServe's own histogram of predict seconds
+    observe: Callable[[float, Mapping[str, str] | None], None] = lambda *_: (
+        None
+    )  # KServe's own histogram, with exemplars
 
     def check_version(self, version: str | None) -> None:
         """Raises UnknownModel for a version that is not served."""

@@ -27,6 +27,7 @@ Answer = tuple[int, bytes, bytes]  # status, content type, body
 PLATFORM = "kserve_ext_python"
 _JSON = b"application/json"
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class StatusPages:
@@ -36,7 +37,7 @@ class StatusPages:
         self,
         all_served: Callable[[], Mapping[str, Served]],
         admission: Admission,
-        other_metrics: Callable[[], bytes],
+        other_metrics: Callable[[bool], bytes],
         folder: Path | None,
         worker: str,
         *,
@@ -60,7 +61,10 @@ class StatusPages:
                 return _error(503, f"not ready: {why}")
             return None if self._asks_predictor else (200, _JSON, b'{"ready":true}')
         if found.kind is Kind.METRICS:
-            return 200, _TEXT, self.metrics()
+            openmetrics = any(
+                name == b"accept" and b"application/openmetrics-text" in value for name, value in scope["headers"]
+            )
+            return 200, _OPENMETRICS if openmetrics else _TEXT, self.metrics(openmetrics)
         if found.kind is Kind.INDEX:
             return 200, _JSON, orjson.dumps(index(self._all()))
         served = self._all().get(found.model)
@@ -72,11 +76,14 @@ class StatusPages:
             return _error(fault.status, fault.message)
         return _of_model(found.kind, served)
 
-    def metrics(self) -> bytes:
-        """Ours, then KServe's own."""
+    def metrics(self, openmetrics: bool) -> bytes:
+        """Ours, then KServe's own. As OpenMetrics they carry exemplars."""
         waiting = {(name, served.version): served.engine.waiting for name, served in self._all().items()}
         gauges = Gauges(in_flight=self._admission.in_flight, limit=self._admission.limit, waiting=waiting)
-        return render(self._tallies(), gauges).encode() + self._other_metrics()
+        text = render(self._tallies(), gauges).encode()
+        if openmetrics:  # its counters end in _total, Triton's names do not
+            text = text.replace(b" counter\n", b" unknown\n")
+        return text + self._other_metrics(openmetrics)
 
     def share(self) -> None:
         """Let the other workers see this one's sums."""

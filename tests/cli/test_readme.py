@@ -61,7 +61,19 @@ def test_the_readme_shows_no_other_kind_of_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["run", "test", "bench-fidelity", "bench-policy", "bench-kpa", "cluster", "e2e", "cluster-down"]
+    "target",
+    [
+        "run",
+        "test",
+        "bench-fidelity",
+        "bench-policy",
+        "bench-kpa",
+        "bench-serving",
+        "bench-fuzz",
+        "cluster",
+        "e2e",
+        "cluster-down",
+    ],
 )
 def test_the_make_targets_of_the_readme_exist(target: str) -> None:
     assert f"make {target}" in README

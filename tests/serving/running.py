@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -47,10 +48,12 @@ class Running:
         return status(self.http, path)
 
 
-def status(port: int, path: str) -> int:
-    """The status of a GET, 0 where nobody answers."""
+def status(port: int, path: str, secured: Path | None = None) -> int:
+    """The status of a GET, 0 where nobody answers. `secured`: the certificate of a server that speaks TLS."""
+    context = ssl.create_default_context(cafile=str(secured)) if secured else None
+    scheme = "https" if secured else "http"
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}{path}", timeout=30, context=context) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -60,7 +63,9 @@ def status(port: int, path: str) -> int:
 
 
 @contextmanager
-def run_server(command: Sequence[str], folder: Path, **environment: str) -> Iterator[Running]:
+def run_server(
+    command: Sequence[str], folder: Path, *, secured: Path | None = None, **environment: str
+) -> Iterator[Running]:
     """`command` with ports and a log in `folder`, once its model is ready; ended with SIGTERM afterwards."""
     ports = choose_ports()
     log = folder / "server.log"
@@ -71,7 +76,7 @@ def run_server(command: Sequence[str], folder: Path, **environment: str) -> Iter
         )
     try:
         end_s = time.monotonic() + _START_S
-        while status(ports.http, "/v2/models/m/ready") != 200:
+        while status(ports.http, "/v2/models/m/ready", secured) != 200:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end_s, log.read_text()
             time.sleep(0.05)

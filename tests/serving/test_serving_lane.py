@@ -63,7 +63,7 @@ class Front:
     def __init__(self, engine: Engine, settings: Settings, predictor: Any) -> None:
         self.admission = Admission(limit=settings.limit)
         served = Served(name="m", version="1", engine=engine, decode=predictor.decode, encode=predictor.encode)
-        pages = StatusPages(lambda: {"m": served}, self.admission, lambda: b"python_info 1\n", None, "0")
+        pages = StatusPages(lambda: {"m": served}, self.admission, lambda _: b"python_info 1\n", None, "0")
         find = {"m": served}.get
         self.lane = FastLane(self._kserve, find, self.admission, settings, pages)
 

@@ -252,3 +252,19 @@ def test_a_stream_answers_in_order_and_errors_stay_with_their_request(channel: g
     answers = list(stream(iter(requests)))
     assert [answer.infer_response.id for answer in answers] == list("01234")
     assert [bool(answer.error_message) for answer in answers] == [False, False, True, False, False]
+
+
+TRACE = "00-" + "a" * 31 + "1-" + "b" * 16 + "-01"
+
+
+def test_a_traced_request_is_an_exemplar_of_the_latency_in_openmetrics(our_server: Running) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    request = encode(SAMPLE, our_server.rest)
+    exchange(our_server.rest, [replace(request, headers=(*request.headers, ("traceparent", TRACE)))])
+    wanted = Request(path="/metrics", method="GET", headers=(("Accept", "application/openmetrics-text"),))
+    (reply,) = exchange(our_server.rest, [wanted])
+    families = {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
+    assert families["nv_inference_count"].type == "unknown"
+    found = [sample.exemplar for sample in families["request_predict_seconds"].samples if sample.exemplar]
+    assert {one.labels["trace_id"] for one in found} == {"a" * 31 + "1"}
