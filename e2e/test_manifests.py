@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,45 @@ def test_the_account_of_models_may_do_nothing_and_has_no_token(cluster: Cluster,
         done = can_i_as(cluster, models, verb, resource, "--as", account)
         assert done is False
     assert cluster.get("serviceaccount", "default", models)["automountServiceAccountToken"] is False
+
+
+def test_the_command_line_works_with_the_deployer_s_rights_and_only_with_those(
+    cluster: Cluster, models: str, tmp_path: Path
+) -> None:
+    deployer, viewer = (
+        product.Product(cluster=identity(cluster, models, tmp_path, role), namespace=models, folder=tmp_path)
+        for role in ("deployer", "viewer")
+    )
+    bundle = str(deployer.render(product.digits("by-deployer"), "rendered"))
+    refused = viewer.run("apply", bundle, "--yes", code=2)
+    assert "may not patch servingruntimes" in refused.stderr
+    deployer.run("apply", bundle, "--yes", "--timeout", "3m")
+    for words in (("status", "by-deployer"), ("wait", "by-deployer"), ("logs", "by-deployer")):
+        viewer.run(*words)
+    deployer.run("diff", bundle)
+    viewer.run("delete", "by-deployer", "--yes", code=2)
+    deployer.run("delete", "by-deployer", "--yes")
+
+
+def identity(cluster: Cluster, namespace: str, folder: Path, role: str) -> Cluster:
+    """The cluster as an account sees it that is bound as manifests/models binds a group."""
+    bound = ["viewer"] if role == "viewer" else ["viewer", "deployer"]
+    account = {"kind": "ServiceAccount", "name": role, "namespace": namespace}
+    objects: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": role}}]
+    for one in bound:
+        ref = {"kind": "ClusterRole", "name": f"kserve-ext-{one}", "apiGroup": "rbac.authorization.k8s.io"}
+        objects.append(
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": f"{role}-{one}"},
+             "subjects": [account], "roleRef": ref}
+        )  # fmt: skip
+    cluster.apply(objects, namespace)
+    token = cluster.kubectl("-n", namespace, "create", "token", role, "--duration=30m").strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    cache = folder / f"as-{role}"
+    cache.mkdir()
+    (cache / cluster.kubeconfig.name).write_text(yaml.safe_dump(config))
+    return replace(cluster, given=replace(cluster.given, cache=cache))
 
 
 def can_i(cluster: Cluster, namespace: str, verb: str, resource: str, group: str) -> bool:
