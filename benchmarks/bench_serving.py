@@ -166,7 +166,8 @@ def _tail(folder: Path, rounds: int) -> Sequence[Figure]:
         ratios.append(seen.p99_ms / seen.p50_ms)
         p50_ms.append(seen.p50_ms)
         p99_ms.append(seen.p99_ms)
-    beside = f"open loop at {SHARE:.0%} of capacity, minilm, {_TAIL_INSTANCES} instances, batches of {_TAIL_BATCH}, {_TAIL_DELAY} of delay"
+    how = f"{_TAIL_INSTANCES} instances, batches of {_TAIL_BATCH}, {_TAIL_DELAY} of delay"
+    beside = f"open loop at {SHARE:.0%} of capacity, minilm, {how}"
     return [
         median_figure("p99_over_p50", ratios, "ratio", baseline=beside),
         median_figure("p50_ms", p50_ms, "ms", baseline=beside),
