@@ -160,7 +160,7 @@ def _tail(folder: Path, rounds: int) -> Sequence[Figure]:
             "KSERVE_EXT_MAX_QUEUE_DELAY": _TAIL_DELAY,
             "KSERVE_EXT_CONCURRENCY_LIMIT": "256",  # all are answered
         }
-        with peers.ours(model, **settings) as serving:
+        with peers.ours(model, settings) as serving:
             seen = tail(serving, seed=11 + place)
         print(f"tail, round {place + 1}: {seen}", flush=True)
         ratios.append(seen.p99_ms / seen.p50_ms)

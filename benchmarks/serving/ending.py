@@ -89,7 +89,7 @@ class _Load:
 
 def end_under_load(model: BenchModel, workers: int) -> Ended:
     """Start, load, SIGTERM, follow readiness, and look at what was lost."""
-    with ours(model, workers=workers, KSERVE_EXT_DRAIN_DELAY="1s") as serving:
+    with ours(model, {"KSERVE_EXT_DRAIN_DELAY": "1s"}, workers=workers) as serving:
         assert serving.running is not None
         load = _Load(serving)
         time.sleep(_LOADED_S)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,13 @@ def installed(name: str) -> Path | None:
 
 
 @contextmanager
-def ours(model: BenchModel, *, workers: int = 1, **environment: str) -> Iterator[Serving]:
+def ours(model: BenchModel, environment: Mapping[str, str] | None = None, *, workers: int = 1) -> Iterator[Serving]:
     """Our server with the predictor of predictors/digits, which serves any ONNX file."""
     command = [
         sys.executable, "-m", "kserve_ext.serving", "predictors.digits:Digits", "--model_name", "m",
         "--model_dir", str(model.file.parent.resolve()), "--workers", str(workers),
     ]  # fmt: skip
-    settings = {"KSERVE_EXT_MAX_BATCH_SIZE": str(model.most), "KSERVE_EXT_DRAIN_DELAY": "0s", **environment}
+    settings = {"KSERVE_EXT_MAX_BATCH_SIZE": str(model.most), "KSERVE_EXT_DRAIN_DELAY": "0s", **(environment or {})}
     with _v2("ours", command, settings, model) as serving:
         yield serving
 
