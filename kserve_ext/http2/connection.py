@@ -26,7 +26,8 @@ _PING_AFTER_S = 30.0  # of silence, while something is asked
 _PONG_S = 20.0
 _STALLED_S = 60.0  # an answer of which the client takes nothing
 _RESETS = 1000  # in a tick, beyond the streams that were answered in it: more is an attack
-_CONTROLS = 20_000
+_CONTROLS = 20_000  # in a tick, and a few more for each stream that was answered in it
+_CONTROLS_EACH = 4
 _MAX_BLOCK_BYTES = 2 * MAX_LIST_BYTES
 
 
@@ -169,7 +170,7 @@ class ServerConnection(asyncio.Protocol, Generic[Head]):
             self._on_continuation(received)
         else:
             self._controls += 1
-            if self._controls > _CONTROLS:
+            if self._controls > _CONTROLS + _CONTROLS_EACH * self._answered:
                 raise FrameError("too many control frames", frames.ENHANCE_YOUR_CALM)
             self._on_control(received)
 

@@ -285,6 +285,16 @@ def test_a_flood_of_resets_is_cut_off_and_ordinary_cancelling_is_not() -> None:
     talk(use)
 
 
+def test_a_flood_of_pings_is_cut_off() -> None:
+    ping = frames.frame(frames.PING, 0, 0, b"12345678")
+
+    def use(client: Talk) -> None:
+        client.hear(GREETING, ping * 20_000)
+        assert client.wire.goaway == frames.ENHANCE_YOUR_CALM
+
+    talk(use)
+
+
 def test_the_end_is_announced_first_and_what_is_open_is_answered() -> None:
     def use(client: Talk) -> None:
         client.hear(GREETING, ask(1))
