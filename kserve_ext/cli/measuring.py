@@ -45,6 +45,14 @@ def profile(
         str, typer.Option("--load-time", help="With --import: time to load the model, e.g. 10s.")
     ] = "10s",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted measurement.")] = False,
+    to_configmap: Annotated[
+        Path | None,
+        typer.Option(
+            "--to-configmap",
+            help="Measure nothing: write the profiles at hand and the model's configs as a ConfigMap for the operator; - is "
+            "standard output.",
+        ),
+    ] = None,
     output: OutputOption = Format.TABLE,
     quiet: QuietOption = False,
 ) -> None:
@@ -58,6 +66,9 @@ def profile(
     from kserve_ext.cli import output as show
     from kserve_ext.library import profile_path, write_profile
 
+    if to_configmap is not None:
+        _write_configmap(repository, model, to_configmap)
+        return
     path = out or profile_path(repository, model, hardware)
     if import_csv is not None:
         measured = _imported(import_csv, model, hardware, overhead, load_time)
@@ -76,6 +87,20 @@ def profile(
     ]  # fmt: skip
     show.table(("model", "instances", "batch", "rows came", "mean", "rows/s", "executions"), rows)
     show.note(f"wrote {path}", quiet=quiet)
+
+
+def _write_configmap(repository: Path, model: str, to: Path) -> None:
+    import sys
+
+    from kserve_ext.files import write_text
+    from kserve_ext.operator.models import configmap_of
+    from kserve_ext.render.text import to_yaml
+
+    text = to_yaml(configmap_of(repository, model))
+    if str(to) == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(to, text)
 
 
 def verify_command(

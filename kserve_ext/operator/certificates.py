@@ -89,9 +89,10 @@ def renewed(cluster: Cluster, namespace: str, service: str, now: datetime.dateti
     fresh = issue(names, now, older=_first(found.authorities) if found else "")
     log.info("a new certificate for %s", names[0])
     data = {"ca.crt": fresh.authorities, "tls.crt": fresh.certificate, "tls.key": fresh.key}
-    cluster.apply({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-                   "metadata": {"name": SECRET, "namespace": namespace},
-                   "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}}, force=True)  # fmt: skip
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    metadata = {"name": SECRET, "namespace": namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": encoded}
+    cluster.apply(secret, force=True)
     return fresh
 
 

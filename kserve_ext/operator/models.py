@@ -8,7 +8,7 @@ service's namespace goes before one in the operator's. Pure but for the reposito
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from kserve_ext.domain import Intent, Profile
 from kserve_ext.errors import KserveExtError, Problem, ProfileError
 from kserve_ext.files import read_text
 from kserve_ext.intent.annotations import PREFIX
-from kserve_ext.library import profile_path, profiles_for, read_configs
+from kserve_ext.library import profile_path, profiles_for, read_configs, read_profile
 from kserve_ext.profile import store
 
 LABEL = PREFIX + "model"
@@ -84,10 +84,24 @@ def read_model(configmap: Mapping[str, Any]) -> Model:
     return Model(profiles=profiles, configs=configs, digest=_digest(data), problems=tuple(problems))
 
 
-def model_configmap(repository: Path, model: str, models: Sequence[str], profiles: Sequence[Profile]) -> dict[str, Any]:
-    """The ConfigMap of a model and its profiles. Raises ProfileError where it would be too large."""
-    data = {"".join((_PROFILE[0], one.hardware.replace("/", "_"), _PROFILE[1])): store.dump(one) for one in profiles}
-    data |= {f"{_CONFIG[0]}{name}{_CONFIG[1]}": text for name, text in read_configs(repository, models).items()}
+def configmap_of(repository: Path, model: str) -> dict[str, Any]:
+    """The ConfigMap of a model: every profile it has in a repository, and its own config and those of its steps.
+
+    Raises ProfileError where it has none, or they are too large.
+    """
+    paths = sorted((repository / model / "profiles").glob("*.json"))
+    if not paths:
+        raise ProfileError(
+            Problem(file=str(repository / model / "profiles"), what=f"no profile of {model}"),
+            remedy=f"measure it with `kserve-ext profile {model}`",
+        )
+    profiles = [read_profile(path, model=model) for path in paths]
+    names = dict.fromkeys([*(stage.model for profile in profiles for stage in profile.stages), model])
+    present = [name for name in names if (repository / name / "config.pbtxt").is_file()]
+    data = {
+        f"{_PROFILE[0]}{path.stem}{_PROFILE[1]}": store.dump(one) for path, one in zip(paths, profiles, strict=True)
+    }
+    data |= {f"{_CONFIG[0]}{name}{_CONFIG[1]}": text for name, text in read_configs(repository, present).items()}
     size = sum(len(key) + len(text.encode()) for key, text in data.items())
     if size > _LARGEST_BYTES:
         raise ProfileError(
