@@ -90,7 +90,7 @@ def message(content: bytes) -> bytes:
 
 def ending(code: int, text: str, more: Sequence[tuple[str, str]] = ()) -> bytes:
     """The trailers of an answer that has begun."""
-    return header_block([("grpc-status", str(code)), ("grpc-message", quote(text, safe=" !#$&'()*+,/:;=?@[]")), *more])
+    return header_block([*_status(code, text), *more])
 
 
 def refusal(fault: Fault) -> bytes:
@@ -103,11 +103,12 @@ def refusal(fault: Fault) -> bytes:
 
 def only_ending(code: int, text: str, more: Sequence[tuple[str, str]] = ()) -> bytes:
     """A head and trailers in one."""
-    words = quote(text[:_MAX_TEXT], safe=" !#$&'()*+,/:;=?@[]")
-    return header_block(
-        [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", str(code)), ("grpc-message", words),
-         *more]
-    )  # fmt: skip
+    return header_block([(":status", "200"), ("content-type", "application/grpc"), *_status(code, text), *more])
+
+
+def _status(code: int, text: str) -> list[tuple[str, str]]:
+    words = [("grpc-message", quote(text[:_MAX_TEXT], safe=" !#$&'()*+,/:;=?@[]"))] if text else []
+    return [("grpc-status", str(code)), *words]
 
 
 _MAX_TEXT = 1024  # clients refuse trailers beyond 8 KiB
