@@ -12,7 +12,7 @@ from typing import Any
 
 from kserve_ext.cluster.api import Cluster
 from kserve_ext.cluster.objects import Ref, dig
-from kserve_ext.errors import KserveExtError
+from kserve_ext.errors import KserveExtError, ProfileError
 from kserve_ext.lint.facts import ClusterFacts
 from kserve_ext.observe.readings import Key
 from kserve_ext.operator.events import Events
@@ -192,7 +192,11 @@ class World:
             return
         manifest = as_written(found)
         wanted = Asked(service=service_of(manifest, "/".join(key)), manifest=manifest)
-        future = self._planner.ask(wanted.service, self.models())
+        try:
+            future = self._planner.ask(wanted.service, self.models())
+        except ProfileError as error:  # another look follows when a model changes
+            self._once(key, found, "NotPlanned", f"{error.message}; {error.remedy}")
+            return
         if not future.done():
             future.add_done_callback(lambda done: self.look(key))
             return
