@@ -41,4 +41,4 @@ def test_several_models_are_served_side_by_side_as_planned(built_models: Path, t
         assert host.control.ready("digits")
         assert host.control.ready("embed")
         assert host.control.config("embed").max_batch_size == 4
-        assert host.counters() == (0, 0)
+        assert host.neighbours == ("embed_tokenizer", "embed_encoder", "embed")
