@@ -211,8 +211,8 @@ def host_of(service: str, namespace: str) -> str:
 
 
 def unique(name: str) -> str:
-    """A name for a namespace that no other run has."""
-    kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:40].rstrip("-")
+    """A name for a namespace that no other run has; short, as SERVICE-predictor-NAMESPACE is one label of a host name."""
+    kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")[:24].rstrip("-")
     return f"e2e-{kept}-{secrets.token_hex(3)}"
 
 
