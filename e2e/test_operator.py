@@ -49,6 +49,11 @@ def team(cluster: Cluster, operator: str, namespace: str) -> str:
     """A namespace that asks the operator, with the profile of the emulated model."""
     cluster.kubectl("label", "namespace", namespace, f"{LABEL}=true")
     cluster.apply(configmap_of(ROOT / "model_repo", "emulated"), namespace)
+
+    def answers() -> bool:
+        return "planned for" in kubectl_apply(cluster, namespace, emulated(), "--dry-run=server")
+
+    support.poll("the webhook answers", answers, seconds=90)  # the test before may have stopped it
     return namespace
 
 
@@ -139,19 +144,29 @@ def test_a_floor_is_raised_and_does_not_outlive_an_operator_that_is_killed_for_g
     assert annotations(cluster, team)[MIN_SCALE] == "2"
     assert "FloorRaised" in [event["reason"] for event in cluster.list("events", team)]
 
-    cluster.kubectl("-n", OWN, "delete", "deployment", "kserve-ext-operator", "--cascade=orphan")
-    cluster.kubectl(
-        "-n", OWN, "delete", "replicaset", "-l", "app.kubernetes.io/name=kserve-ext-operator", "--cascade=orphan"
-    )
-    cluster.kubectl(
-        "-n", OWN, "delete", "pod", "-l", "app.kubernetes.io/name=kserve-ext-operator", "--force", "--grace-period=0"
-    )
-    killed = time.monotonic()
+    cluster.kubectl("-n", OWN, "scale", "deployment", "kserve-ext-operator", "--replicas=0")
+    stopped = time.monotonic()
     try:
-        support.poll("the floor is gone", lambda: BASE not in annotations(cluster, team), seconds=TTL_S + 30)
-        print(f"floor removed {time.monotonic() - killed:.0f} s after the kill, TTL {TTL_S} s")
+        support.poll("it is gone", lambda: not _operators(cluster), seconds=60)
+        assert BASE in annotations(cluster, team)  # a restart, or an upgrade, drops no floor
+        support.poll("the guard removes the floor", lambda: BASE not in annotations(cluster, team), seconds=TTL_S + 40)
+        print(f"floor removed {time.monotonic() - stopped:.0f} s after the operator was stopped, TTL {TTL_S} s")
         assert annotations(cluster, team)[MIN_SCALE] == "1"
         assert len(revisions(cluster, team)) == 1
+    finally:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=operator)
+
+
+def test_an_operator_that_is_uninstalled_takes_its_floors_along(cluster: Cluster, team: str, operator: str) -> None:
+    now_s = int(time.time()) // 60 * 60
+    history, _ = append(empty(60, 20_160), now_s - 6 * 3600, [30_000] * 360, 60)
+    cluster.apply(history_configmap(OWN, team, "emulated", history), OWN)
+    kubectl_apply(cluster, team, emulated())
+    cluster.wait_ready("isvc", "emulated", team, seconds=120)
+    support.poll("a floor is raised", lambda: BASE in annotations(cluster, team), seconds=90)
+    try:
+        cluster.kubectl("-n", OWN, "delete", "deployment", "kserve-ext-operator")
+        support.poll("the floor is gone", lambda: BASE not in annotations(cluster, team), seconds=TTL_S - 10)
     finally:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=operator)
 
