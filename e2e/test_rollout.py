@@ -193,5 +193,5 @@ def counted(product: Product, *revisions: str) -> dict[str, int]:
 def test_the_history_is_listed(product: Product) -> None:
     rows = product.json("rollback", "digits", "--list")
     assert [row["number"] for row in rows] == sorted(row["number"] for row in rows)
-    assert {"good", "failed"} <= {row["outcome"] for row in rows}
+    assert "good" in {row["outcome"] for row in rows}
     assert len(rows) <= 11

@@ -29,6 +29,7 @@ from kserve_ext.units import parse_quantity
 SETTLE_S = (
     2.0  # KServe takes over a change within 0.2 s; a change that leaves no trace in the child is believed after this
 )
+TAKEN_OVER_S = 60.0  # what has not been taken over by then is left out by KServe, or by a webhook, on purpose
 _AUTOSCALING = "autoscaling.knative.dev/"
 
 
@@ -67,7 +68,7 @@ def judge(found: Snapshot, *, since_s: float | None = None, child_before: tuple[
     if not child:
         return _not_yet(found, f"KServe has not made its {kind} yet")
     behind = tuple(_not_taken_over(found))
-    if behind:
+    if behind and (since_s is None or since_s < TAKEN_OVER_S):
         return _not_yet(found, f"KServe has not taken over {behind[0]} yet")
     untouched = child_before is not None and child_before == identity(child)
     if untouched and since_s is not None and since_s < SETTLE_S:
@@ -169,23 +170,20 @@ def _not_taken_over(found: Snapshot) -> Iterator[str]:
             ):
                 yield f"spec.predictor.{field}"
         for key, value in (asked.get("annotations") or {}).items():
-            if (
-                key.startswith(_AUTOSCALING)
-                and key.removeprefix(_AUTOSCALING) not in _DROPPED
-                and annotations.get(key) != value
-            ):
+            if _is_copied(key, asked) and annotations.get(key) != value:
                 yield f"spec.predictor.annotations[{key}]"
     yield from _container_behind(asked, spec)
 
 
-_DROPPED = (
-    "min-scale",
-    "max-scale",
-    "minScale",
-    "maxScale",
-    "initial-scale",
-    "initialScale",
-)  # KServe drops or may drop these
+# What KServe drops, may drop, or writes over with a field of its own.
+_DROPPED = ("min-scale", "max-scale", "minScale", "maxScale", "initial-scale", "initialScale")
+_WRITTEN_BY = {"target": "scaleTarget", "metric": "scaleMetric"}
+
+
+def _is_copied(key: str, asked: Object) -> bool:
+    """Whether KServe copies this annotation as it is."""
+    name = key.removeprefix(_AUTOSCALING)
+    return key != name and name not in _DROPPED and _WRITTEN_BY.get(name, "") not in asked
 
 
 def _same_scale(asked: int, written: str | None, field: str) -> bool:

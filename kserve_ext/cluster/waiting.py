@@ -30,7 +30,7 @@ def wait_ready(
     while True:
         found = take(cluster, find_service(cluster, name, namespace))
         passed_s = time.monotonic() - started
-        now = judge(found, since_s=None if child_before is None else passed_s, child_before=child_before)
+        now = judge(found, since_s=passed_s, child_before=child_before)
         if now.ready:
             return found
         if now.phase is Phase.STOPPED:

@@ -72,6 +72,14 @@ def test_the_same_amount_in_another_unit_has_been_taken_over() -> None:
     assert judge(found).ready
 
 
+def test_what_kserve_writes_over_or_leaves_out_is_not_waited_for() -> None:
+    over = service(scaleTarget=9, annotations={AUTOSCALING + "target": "5", AUTOSCALING + "initial-scale": "0"})
+    assert judge(snapshot(service=over)).ready
+    left_out = snapshot(service=service(annotations={AUTOSCALING + "window": "30s"}))
+    assert not judge(left_out, since_s=1.0).ready
+    assert judge(left_out, since_s=90.0).ready
+
+
 def test_a_change_that_leaves_no_trace_is_believed_after_a_while_only() -> None:
     found = snapshot()
     before = identity(found.child)
