@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from e2e.cluster.work import Log, Workshop, key_of
 MODELS = "/models"  # the settings' models folder, on every node
 WORKER_LABELS = {"nvidia.com/gpu.present": "true", "kserve-ext.dev/gpus": "fake"}
 _SERVICES = "10.96.0.0/16"  # kind's default range of service addresses
+_ATTEMPTS = 10  # a second apart
 
 
 class Kind:
@@ -165,5 +167,12 @@ def wait_for_deployments(cluster: Kind, namespaces: Sequence[str], log: Log) -> 
 
 
 def wait_until_established(cluster: Kind, log: Log) -> None:
-    """Until every definition can be used."""
-    cluster.kubectl(log, "wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+    """Until every definition can be used. `kubectl wait` itself fails on one so new that it has no conditions yet."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            cluster.kubectl(log, "wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+            return
+        except subprocess.CalledProcessError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(1)
