@@ -42,9 +42,9 @@ from kserve_ext.policy.floor import FloorSettings, ScalerState
 from kserve_ext.render.bundle import to_yaml
 
 ROOT = Path(__file__).parents[1]
-APPLIES_RPS, SECONDS, ADMISSIONS = 50, 20, 10_000
-SERVICES, ROUNDS, ROUND_S = 500, 90, 10.0
-PORT, API_PORT = 18443, 18080
+APPLIES_RPS, SECONDS, ADMISSIONS = 50, 15, 10_000
+SERVICES, ROUNDS, ROUND_S = 500, 30, 10.0
+PORT, API_PORT = 18543, 18580
 
 
 def model_known() -> Models:
@@ -104,7 +104,7 @@ class Caller:
 
 def admission_figures() -> dict[str, float]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve_admission, args=(theirs,))
+    process = multiprocessing.get_context("spawn").Process(target=serve_admission, args=(theirs,), daemon=False)
     process.start()
     caller = Caller(ours.recv())
     kinds = 20
@@ -153,6 +153,7 @@ def serve_api() -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet, or each answer waits for an acknowledgement
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
@@ -244,7 +245,7 @@ def _revision(name: str) -> dict[str, Any]:
 def loop_figures() -> dict[str, float]:
     import kubernetes
 
-    api = multiprocessing.get_context("spawn").Process(target=serve_api)
+    api = multiprocessing.get_context("spawn").Process(target=serve_api, daemon=True)
     api.start()
     configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{API_PORT}")
     cluster = Cluster(kubernetes.client.ApiClient(configuration), name="made-up", namespace="team")
