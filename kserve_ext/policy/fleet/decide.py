@@ -136,16 +136,24 @@ def _check(offered: Sequence[Offered]) -> None:
     without = [each for each in offered if not each.demand.options]
     if not without:
         return
-    lines = []
-    for each in without:
-        told = [reason for reason in each.reasons if not reason.code.startswith("spot")]
-        why = "; ".join(f"{reason.field}: {reason.text}" for reason in told)
-        lines.append(f"{each.demand.service}: nothing in the fleet carries it ({why or 'max-replicas allows too few'})")
+    lines = [f"{each.demand.service}: nothing in the fleet carries it ({_why_not(each)})" for each in without]
     raise InfeasibleError(
         "\n".join(lines),
         binding="hardware",
-        nearest="profile it on a kind that the fleet has, allow more kinds with kserve-ext.dev/hardware, or a longer slo-p99",
+        nearest="profile it on a kind that the fleet has, allow more replicas, more kinds with kserve-ext.dev/hardware, "
+        "or a longer slo-p99",
     )
+
+
+def _why_not(offered: Offered) -> str:
+    """What stands in the way of a service without an option: too few replicas allowed, or what is said of each kind."""
+    demand = offered.demand
+    if demand.offers:
+        most = max(demand.offers.values(), key=lambda offer: offer.capacity_rps)
+        each = f"a replica on {most.kind} carries {most.capacity_rps:.4g} rps"
+        return f"{each}, so {demand.rate_rps:g} rps take more replicas than max-replicas allows"
+    told = (reason for reason in offered.reasons if not reason.code.startswith("spot"))
+    return "; ".join(f"{reason.field}: {reason.text}" for reason in told)
 
 
 def _cost(packed: Packed, fleet: Fleet, offered: Sequence[Offered]) -> float | None:
