@@ -7,13 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import support
+from e2e.cluster.settings import PROJECT
 from e2e.support import Cluster
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The cluster of `make cluster`."""
-    return support.find()
+    """The cluster of `make cluster`, with what is installed once for all services."""
+    found = support.find()
+    found.kubectl("apply", "--server-side", "--force-conflicts", "-k", PROJECT / "manifests")
+    return found
 
 
 @pytest.fixture

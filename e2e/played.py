@@ -96,7 +96,6 @@ def service(
 @contextmanager
 def slow_models(cluster: Cluster, namespace: str) -> Iterator[None]:
     """The claim `models` of a namespace on a repository of its own, with the model that waits as long as CURVE says."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", REPOSITORY.parent / "manifests")
     top = cluster.given.models / namespace
     folder = top / MODEL / MODEL
     try:
