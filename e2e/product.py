@@ -69,6 +69,17 @@ class Product:
         self.alone("render", file, "--out", str(self.folder / name), "--quiet")
         return self.folder / name / str(manifest["metadata"]["name"])
 
+    def changed(self, name: str, **predictor: Any) -> str:
+        """A copy of the bundle that was rendered for digits with fields of the predictor changed; its folder."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder / "rendered" / "digits", folder)
+        file = folder / "inferenceservice.yaml"
+        manifest = yaml.safe_load(file.read_text())
+        manifest["spec"]["predictor"] |= predictor
+        file.write_text(yaml.safe_dump(manifest, sort_keys=False))
+        return str(folder)
+
     def client(self, service: str, *, grpc: bool = False) -> Client:
         """A client of the service through the ingress."""
         scheme = "grpc" if grpc else "http"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,25 +110,13 @@ def test_a_bundle_that_kubectl_applied_is_no_difference(product: Product) -> Non
 
 
 def test_a_difference_is_told_by_field_and_exits_with_one(product: Product) -> None:
-    changed = changed_bundle(product, "other", maxReplicas=7)
+    changed = product.changed("other", maxReplicas=7)
     for how in ("client", "server"):
         done = product.run("diff", changed, "--dry-run", how, code=1)
         assert "spec.predictor.maxReplicas: " in done.stdout
         assert "→ 7" in done.stdout
         assert "a new Revision" in done.stdout
     assert product.kind("inferenceservice", "digits")["spec"]["predictor"]["maxReplicas"] != 7
-
-
-def changed_bundle(product: Product, name: str, **predictor: object) -> str:
-    """A copy of the bundle with fields of the predictor changed."""
-    folder = product.folder / name
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(product.folder / "rendered" / "digits", folder)
-    file = folder / "inferenceservice.yaml"
-    manifest = yaml.safe_load(file.read_text())
-    manifest["spec"]["predictor"] |= predictor
-    file.write_text(yaml.safe_dump(manifest, sort_keys=False))
-    return str(folder)
 
 
 def test_a_field_that_somebody_edited_is_a_conflict_that_can_be_taken_over(product: Product) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import yaml
@@ -31,18 +29,6 @@ def product(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         lay_config(cluster, namespace, bundle)
         made.run("apply", str(bundle), "--yes", "--timeout", "3m")
         yield made
-
-
-def changed(product: Product, name: str, **predictor: Any) -> str:
-    """A copy of the bundle with fields of the predictor changed."""
-    folder = product.folder / name
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(product.folder / "rendered" / "digits", folder)
-    file = folder / "inferenceservice.yaml"
-    manifest = yaml.safe_load(file.read_text())
-    manifest["spec"]["predictor"] |= predictor
-    file.write_text(yaml.safe_dump(manifest, sort_keys=False))
-    return str(folder)
 
 
 class Load:
@@ -85,7 +71,7 @@ def shares(product: Product) -> dict[str, int]:
 def test_a_rolling_update_under_load_loses_no_request(product: Product) -> None:
     before = revision(product)
     with Load(product, 40) as load:
-        receipt = product.json("apply", changed(product, "update", timeout=77), "--yes", "--timeout", "3m", "--quiet")
+        receipt = product.json("apply", product.changed("update", timeout=77), "--yes", "--timeout", "3m", "--quiet")
     assert receipt["ready"]
     assert revision(product) != before
     assert load.result.errors == {}
@@ -117,7 +103,7 @@ def test_a_scale_down_under_load_loses_no_request(product: Product) -> None:
 def test_a_rollback_under_load_loses_no_request_and_brings_the_last_good_bundle_back(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
     planned = product.kind("isvc", "digits")["spec"]["predictor"]["timeout"]
-    product.run("apply", changed(product, "later", timeout=88), "--yes", "--timeout", "3m")
+    product.run("apply", product.changed("later", timeout=88), "--yes", "--timeout", "3m")
     with Load(product, 30) as load:
         receipt = product.json("rollback", "digits", "--yes", "--timeout", "3m", "--quiet")
     assert receipt["ready"]
@@ -129,7 +115,7 @@ def test_a_rollback_under_load_loses_no_request_and_brings_the_last_good_bundle_
 def test_a_bundle_that_never_gets_ready_leaves_the_old_one_serving_and_is_passed_over(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
     good = revision(product)
-    broken = changed(product, "broken", nodeSelector={"disk": "none-such"})
+    broken = product.changed("broken", nodeSelector={"disk": "none-such"})
     with Load(product, 25) as load:
         done = product.run("apply", broken, "--yes", "--timeout", "15s", code=1)
     assert "no node has the labels" in done.stderr
@@ -145,7 +131,7 @@ def test_a_bundle_that_never_gets_ready_leaves_the_old_one_serving_and_is_passed
 
 def test_an_atomic_apply_that_fails_goes_back_by_itself(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
-    broken = changed(product, "broken", nodeSelector={"disk": "none-such"})
+    broken = product.changed("broken", nodeSelector={"disk": "none-such"})
     done = product.run("apply", broken, "--yes", "--atomic", "--timeout", "15s", code=1)
     assert "is applied again" in done.stderr
     product.run("wait", "digits", "--timeout", "2m")
@@ -157,7 +143,7 @@ def test_a_canary_gets_its_share_is_promoted_and_is_taken_back(product: Product)
     number = product.json("apply", base, "--yes", "--timeout", "3m", "--quiet")["number"]
     stable = revision(product)
 
-    product.run("apply", changed(product, "canary", timeout=55, canaryTrafficPercent=25), "--yes", "--timeout", "3m")
+    product.run("apply", product.changed("canary", timeout=55, canaryTrafficPercent=25), "--yes", "--timeout", "3m")
     support.poll("the traffic is split", lambda: len(shares(product)) == 2, seconds=60)
     canary = revision(product)
     assert shares(product) == {stable: 75, canary: 25}
@@ -170,7 +156,7 @@ def test_a_canary_gets_its_share_is_promoted_and_is_taken_back(product: Product)
     share = served[canary] / sum(served.values())
     assert 0.15 < share < 0.35, served  # of about 400 requests: four standard deviations around 0.25
 
-    product.run("apply", changed(product, "promoted", timeout=55), "--yes", "--timeout", "3m")
+    product.run("apply", product.changed("promoted", timeout=55), "--yes", "--timeout", "3m")
     support.poll("all traffic goes to the canary", lambda: shares(product) == {canary: 100} or None, seconds=60)
     assert "timeout: 55" in yaml.safe_dump(product.kind("isvc", "digits")["spec"]["predictor"])
 

@@ -45,6 +45,12 @@ def open_cluster(context: str, namespace: str, kubeconfig: str) -> Cluster:
     return connect(Where(kubeconfig=kubeconfig, context=context, namespace=namespace))
 
 
+def check_only_live(live: bool, option_name: str, context: str, kubeconfig: str) -> None:
+    """Raise BadParameter for a context or kubeconfig that nothing would look at."""
+    if not live and (context or kubeconfig):
+        raise typer.BadParameter(f"{'--context' if context else '--kubeconfig'} goes with {option_name}")
+
+
 def read_units(paths: list[str], cluster: Cluster, namespace: str, repository: Path, policy: str | None) -> list[Unit]:
     """What to apply: bundles as they are, manifests planned and rendered first. Raises InputError, InfeasibleError."""
     from kserve_ext.bundles import bundle_folders, read_bundle

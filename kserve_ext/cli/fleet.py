@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption
+from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption, check_only_live
 from kserve_ext.cli.formats import Format
 from kserve_ext.cli.shared import (
     REPOSITORY,
@@ -21,6 +22,8 @@ from kserve_ext.cli.shared import (
 
 if TYPE_CHECKING:
     from kserve_ext.policy.fleet import Fleet, FleetPlan
+
+File = TypeVar("File", Path, str)
 
 FleetOption = Annotated[
     Path | None, typer.Option("--fleet", help="The fleet: pools of nodes with GPUs, slices and prices.")
@@ -80,7 +83,7 @@ def plan_command(
 
     aim = option("--objective", objective, _objective) if objective is not None else None
     services = read_services(manifests)
-    offered = _fleet(fleet, live, context, kubeconfig)
+    offered = _fleet(fleet, live, context, kubeconfig, read=_read, quiet=quiet)
     wanted = fleets.wanted_services(services, repository)
     running = current or (out / fleets.PLAN_FILE if out is not None and (out / fleets.PLAN_FILE).exists() else None)
     places = fleets.read_places(running) if running is not None and not fresh else ()
@@ -123,7 +126,7 @@ def show_command(
     from kserve_ext.cli import output as show
     from kserve_ext.policy.fleet import write_fleet
 
-    found = _fleet(fleet, live, context, kubeconfig)
+    found = _fleet(fleet, live, context, kubeconfig, read=_read)
     if output is not Format.TABLE:
         show.emit(write_fleet(found), output)
         return
@@ -153,14 +156,11 @@ def from_nodes(
 
     Example:  kubectl get nodes -o json | kserve-ext fleet from-nodes - --out fleet.yaml
     """
-    from kserve_ext.files import read_text, write_text
-    from kserve_ext.policy.fleet import read_nodes, write_fleet
+    from kserve_ext.files import write_text
+    from kserve_ext.policy.fleet import write_fleet
     from kserve_ext.render.text import to_yaml
 
-    if live or nodes is None:
-        found = _fleet(Path(nodes) if nodes else None, live, context, kubeconfig)
-    else:
-        found = read_nodes(sys.stdin.read() if nodes == "-" else read_text(Path(nodes)), nodes)
+    found = _fleet(nodes, live, context, kubeconfig, read=_read_nodes)
     written = to_yaml(write_fleet(found))
     if out is None:
         sys.stdout.write(written)
@@ -168,21 +168,37 @@ def from_nodes(
         write_text(out, written)
 
 
-def _fleet(file: Path | None, live: bool, context: str, kubeconfig: str) -> Fleet:
+def _fleet(
+    file: File | None, live: bool, context: str, kubeconfig: str, *, read: Callable[[File], Fleet], quiet: bool = False
+) -> Fleet:
     """The fleet of a file or of a live cluster, exactly one of which must be named. Raises InputError."""
+    from kserve_ext.cli import output as show
     from kserve_ext.errors import InputError, Problem
 
     if (file is not None) == live:
-        found = "both" if live else "neither"
-        raise InputError(Problem(field="FLEET, --from-cluster", what="exactly one is needed", found=found))
-    if file is not None:
-        return _read(file)
+        named = "both" if live else "neither"
+        raise InputError(Problem(field="FLEET, --from-cluster", what="exactly one is needed", found=named))
+    check_only_live(live, "--from-cluster", context, kubeconfig)
+    found = read(file) if file is not None else _live(context, kubeconfig)
+    for note in found.notes:
+        show.note(f"note: {note}", quiet=quiet)
+    return found
+
+
+def _live(context: str, kubeconfig: str) -> Fleet:
     from kserve_ext.cli.cluster_options import open_cluster
     from kserve_ext.cluster.collect import nodes_text
     from kserve_ext.policy.fleet import read_nodes
 
     cluster = open_cluster(context, "", kubeconfig)
     return read_nodes(nodes_text(cluster), f"cluster {cluster.name}")
+
+
+def _read_nodes(file: str) -> Fleet:
+    from kserve_ext.files import read_text
+    from kserve_ext.policy.fleet import read_nodes
+
+    return read_nodes(sys.stdin.read() if file == "-" else read_text(Path(file)), file)
 
 
 def _objective(text: str) -> str:

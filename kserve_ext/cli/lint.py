@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption
+from kserve_ext.cli.cluster_options import ContextOption, KubeconfigOption, check_only_live
 from kserve_ext.cli.shared import QuietOption
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def _facts(file: Path | None, live: bool, context: str, kubeconfig: str) -> tupl
     """What is known of a cluster, from a file or from itself, and what of it may not be read. Raises InputError."""
     from kserve_ext import linting
 
+    check_only_live(live, "--cluster", context, kubeconfig)
     if not live:
         return (linting.read_facts(file) if file is not None else None), ()
     if file is not None:

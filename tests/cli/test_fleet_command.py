@@ -67,6 +67,30 @@ def test_a_clusters_nodes_become_a_fleet_file(kserve_ext) -> None:
     assert (pool["gpu"], pool["gpusPerNode"], pool["nodes"]) == ("l4", 2, ["n1"])
 
 
+def test_what_a_fleet_of_nodes_leaves_out_is_said(kserve_ext) -> None:
+    offered = {"cpu": "8", "memory": "30Gi", "nvidia.com/gpu": "4", "nvidia.com/mig-1g.10gb": "2"}
+    node = {"kind": "Node", "metadata": {"name": "n1"}, "status": {"allocatable": offered}}
+    done = kserve_ext("fleet", "from-nodes", "-", stdin=json.dumps({"items": [node]}))
+    assert done.returncode == 0, done.stderr
+    assert "note: n1: 4 nvidia.com/gpu beside slices are left out" in done.stderr
+    assert yaml.safe_load(done.stdout)["pools"][0]["layout"] == ["1g.10gb", "1g.10gb"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["fleet", "show", str(FLEET), "--context", "kind"], "--context goes with --from-cluster"),
+        (["fleet", "plan", ONE, "--fleet", str(FLEET), "--kubeconfig", "k"], "--kubeconfig goes with --from-cluster"),
+        (["lint", ONE, "--context", "kind"], "--context goes with --cluster"),
+    ],
+    ids=["show", "plan", "lint"],
+)
+def test_a_context_that_nothing_would_look_at_is_refused(kserve_ext, command: list[str], said: str) -> None:
+    done = kserve_ext(*command)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def test_alternatives_are_listed_and_their_front_is_drawn(kserve_ext, tmp_path: Path) -> None:
     done = kserve_ext("plan", "--alternatives", ONE, "--fleet", str(FLEET), "--html", "a.html", "-o", "json")
     assert done.returncode == 0, done.stderr

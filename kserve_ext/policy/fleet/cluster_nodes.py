@@ -45,9 +45,11 @@ def read_nodes(text: str, file: str) -> Fleet:
     if not groups:
         raise ManifestError(Problem(file=file, what="no node that takes pods", found="control plane nodes only"))
     pools: list[Pool] = []
+    notes: list[str] = []
     for key, names in sorted(groups.items(), key=lambda group: group[1]):
         pools.append(_pool(key, tuple(sorted(names)), {pool.name for pool in pools}))
-    return Fleet(pools=tuple(pools))
+        notes += _notes(key, pools[-1])
+    return Fleet(pools=tuple(pools), notes=tuple(notes))
 
 
 def _kind(item: Any) -> str:
@@ -115,6 +117,23 @@ def _pool(key: tuple[Any, ...], names: tuple[str, ...], taken: set[str]) -> Pool
         cpu_cores=cpu_cores, memory_bytes=memory_bytes,
         taints=tuple(Taint(key=k, value=v, effect=e) for k, v, e in taints),
     )  # fmt: skip
+
+
+def _notes(key: tuple[Any, ...], pool: Pool) -> list[str]:
+    """What the pool leaves out of its nodes, and what it takes for granted."""
+    resources, labels = dict(key[4]), dict(key[5])
+    where = ", ".join(pool.node_names)
+    cut = [name for name in resources if name.startswith(MIG_PREFIX)]
+    notes = []
+    if cut and resources.get(GPU):
+        notes.append(
+            f"{where}: {resources[GPU]} {GPU} beside slices are left out: the GPUs of a pool are all cut alike"
+        )
+    named = (labels.get(PRODUCT_LABEL) or labels.get(PROVIDERS[key[0]].gpu_label, "")) if resources else "no GPU"
+    if not named and pool.gpu is not None:
+        said = f"taken for {pool.gpu.key} by its slices" if cut else "no model can be told, so no slices are offered"
+        notes.append(f"{where}: no label {PRODUCT_LABEL}: {said}")
+    return notes
 
 
 def _from_slices(gpus: Mapping[str, int]) -> GpuModel | None:

@@ -95,11 +95,15 @@ def _fixed(model: GpuModel, layout: tuple[str, ...]) -> tuple[Slot, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """All pools, and what the cluster allows: Knative's podspec flags that are on, a priority class for serving."""
+    """All pools, and what the cluster allows: Knative's podspec flags that are on, a priority class for serving.
+
+    `notes` are sentences on what the pools do not hold of where they came from, or hold as a guess.
+    """
 
     pools: tuple[Pool, ...]
     knative_features: frozenset[str] = frozenset()
     priority_class: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def priced(self) -> bool:

@@ -109,6 +109,33 @@ def test_nodes_say_what_they_have(labels, allocatable, name: str, spot: bool, gp
     assert kinds <= (pool.shape.kinds if pool.shape else set())
 
 
+@pytest.mark.parametrize(
+    ("labels", "allocatable", "notes"),
+    [
+        (GKE_SPOT, {"nvidia.com/gpu": "8"}, []),
+        (AKS, {"nvidia.com/mig-3g.40gb": "4"}, []),
+        (PLAIN_SHARED, {"nvidia.com/gpu": "4"}, []),
+        ({}, {}, []),
+        (
+            AKS,
+            {"nvidia.com/gpu": "2", "nvidia.com/mig-3g.40gb": "4"},
+            ["a: 2 nvidia.com/gpu beside slices are left out"],
+        ),
+        (
+            {},
+            {"nvidia.com/mig-1g.10gb": "2"},
+            ["a: no label nvidia.com/gpu.product: taken for a100-40gb by its slices"],
+        ),
+        ({}, {"nvidia.com/gpu": "1"}, ["a: no label nvidia.com/gpu.product: no model can be told"]),
+    ],
+    ids=["whole", "sliced", "shared", "none", "whole beside sliced", "model by slices", "no model"],
+)
+def test_what_a_pool_leaves_out_or_guesses_is_said(labels, allocatable, notes: list[str]) -> None:
+    fleet = read_nodes(dump(node("a", labels, allocatable)), "nodes.json")
+    assert len(fleet.notes) == len(notes)
+    assert all(said.startswith(wanted) for said, wanted in zip(fleet.notes, notes, strict=True))
+
+
 def test_nodes_that_differ_are_different_pools_and_the_control_plane_is_none() -> None:
     control = node("c", {}, {}, [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}])
     fleet = read_nodes(dump(control, node("a", {}, {"nvidia.com/gpu": "1"}), node("b", {}, {})), "nodes.json")

@@ -103,6 +103,13 @@ def test_a_service_that_nothing_carries_is_named_with_the_reason() -> None:
         planned(wanted("a100-1g.10gb", slo_s=0.0001))
 
 
+def test_too_few_replicas_allowed_is_said_with_what_one_carries() -> None:
+    with pytest.raises(
+        InfeasibleError, match=r"a replica on a100-80gb/1g\.10gb carries .* 90000 rps take more replicas"
+    ):
+        planned(wanted("a100-1g.10gb", high_rps=90_000.0, max_replicas=2))
+
+
 def test_the_cheaper_kind_is_taken_where_prices_are_known() -> None:
     (service,) = planned(wanted("cpu", "a100-1g.10gb", high_rps=5.0)).services
     assert service.kind == "cpu"
