@@ -50,6 +50,7 @@ class Config:
 
 
 _DEFAULT = Config()
+_NANOSECOND_S = 1e-9
 
 
 def read_config(raw: Mapping[str, object]) -> tuple[Config, int]:
@@ -69,8 +70,8 @@ def read_config(raw: Mapping[str, object]) -> tuple[Config, int]:
         reachable=read.choice("Reachable", (True, False), _DEFAULT.reachable),
         activation_scale=read.count("ActivationScale", _DEFAULT.activation_scale),
         metric=Metric(read.choice("ScalingMetric", tuple(Metric), _DEFAULT.metric)),
-        stable_window_s=read.number("stable_window_s", _DEFAULT.stable_window_s, above=0.0),
-        panic_window_s=read.number("panic_window_s", _DEFAULT.panic_window_s, above=0.0),
+        stable_window_s=read.number("stable_window_s", _DEFAULT.stable_window_s, least=_NANOSECOND_S),
+        panic_window_s=read.number("panic_window_s", _DEFAULT.panic_window_s, least=_NANOSECOND_S),
         aggregation=Aggregation(read.choice("aggregation", tuple(Aggregation), _DEFAULT.aggregation)),
         scale_down_delay_s=read.number("scale_down_delay_s", _DEFAULT.scale_down_delay_s, least=0.0),
         scraped=bool(raw.get("ScrapeTarget", "")),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
+from kserve_ext.simulate.kpa.gofloat import to_nanosecond
+
 TICK_S = 2  # Knative's tickInterval: how often it decides, and the length of a slot
 
 Slots: TypeAlias = tuple[tuple[int, int], ...]
@@ -15,7 +17,7 @@ Slots: TypeAlias = tuple[tuple[int, int], ...]
 
 def slot_count(delay_s: float) -> int:
     """How many slots a delay spans: 5 s -> 3; none without a delay."""
-    return math.ceil(delay_s / TICK_S)
+    return math.ceil(to_nanosecond(delay_s) / TICK_S)
 
 
 def remember(slots: Slots, size: int, slot: int, pods: int) -> Slots:

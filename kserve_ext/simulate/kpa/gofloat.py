@@ -17,6 +17,11 @@ def nanoseconds(t_s: float) -> int:
     return t_s * _NS_PER_S if isinstance(t_s, int) else int(t_s * 1e9)
 
 
+def to_nanosecond(span_s: float) -> float:
+    """A length of time as a time.Duration holds it: 7.000000000000001 s, which is 0.07 * 100, is 7 s."""
+    return nanoseconds(span_s) / _NS_PER_S
+
+
 def whole_second(t_s: float) -> int:
     """The 1 s bucket a time falls in; -0.5 s belongs to second -1, since Go's epoch lies long before."""
     return t_s if isinstance(t_s, int) else int(t_s * 1e9) // _NS_PER_S

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from kserve_ext.simulate.kpa.gofloat import power, round_digits
+from kserve_ext.simulate.kpa.gofloat import power, round_digits, to_nanosecond
 
 _DIGITS = 6  # Knative's `precision` of a linear average
 _NEVER = -(1 << 62)  # the second of a write that has not happened
@@ -73,8 +73,8 @@ class LinearWindow:
     __slots__ = ("_buckets", "_first", "_last", "_size", "_total", "_window_s")
 
     def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._size = math.ceil(window_s)
+        self._window_s = to_nanosecond(window_s)
+        self._size = math.ceil(self._window_s)
         self._buckets = [0.0] * self._size
         self._first = _NEVER
         self._last = _NEVER
@@ -83,7 +83,7 @@ class LinearWindow:
     def record(self, second: int, value: float) -> None:
         """Add a value to its second. What is a whole window older than the newest value is dropped."""
         if second != self._last:
-            if second + self._window_s <= self._last:
+            if self._last - second >= self._window_s:
                 return
             if self._first == _NEVER or second < self._first:
                 self._first = second
@@ -122,6 +122,7 @@ class LinearWindow:
 
     def resize(self, window_s: float, second: int) -> None:
         """Change the length and keep what fits, as a live change of the window does; `second` is now."""
+        window_s = to_nanosecond(window_s)
         if window_s == self._window_s:
             return
         old, old_size, alive = self._buckets, self._size, second - self._last <= self._window_s

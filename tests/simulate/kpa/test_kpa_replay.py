@@ -112,3 +112,13 @@ def test_what_cannot_be_replayed_is_refused(records: list[Any], ticks: list[Any]
     with pytest.raises(InputError) as raised:
         replay(CC4, records, ticks)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("key", ["stable_window_s", "panic_window_s", "scale_down_delay_s"])
+def test_a_length_of_time_is_cut_to_nanoseconds(key: str) -> None:
+    """0.07 * 100 is 7.000000000000001 s: seven buckets, or four slots of a delay of 8 s, not one more."""
+    base = CC4 | {"stable_window_s": 12}
+    records = [(second, 28.0 + second % 5 if second < 20 else 0.0) for second in range(60)]
+    ticks = [(second, 10) for second in range(0, 60, 2)]
+    exact, above, longer = (replay(base | {key: span_s}, records, ticks) for span_s in (8, 8.000000000000002, 10))
+    assert above == exact != longer

@@ -108,10 +108,15 @@ def make(rng: random.Random) -> dict[str, object]:
     }
 
 
+def hair_above(rng: random.Random) -> float:
+    """What a product of decimals gives for whole seconds: 0.07 * 100 is 7.000000000000001."""
+    return math.nextafter(rng.randint(1, 60), math.inf)
+
+
 def wild_settings(rng: random.Random) -> dict[str, object]:
     total = 10 ** rng.uniform(-2, 4)
     ready = rng.choice((0, 0, 1, 2, 1000))
-    stable_s = rng.choice((rng.randint(6, 600), rng.uniform(1, 90), 6.5, 7.25, 1, 2, 3600))
+    stable_s = rng.choice((rng.randint(6, 600), rng.uniform(1, 90), hair_above(rng), 6.5, 7.25, 1, 2, 3600))
     if ready > 1:
         stable_s = math.ceil(stable_s)  # New reads the wall clock: whole seconds hide it
     return settings(rng) | {
@@ -123,8 +128,12 @@ def wild_settings(rng: random.Random) -> dict[str, object]:
         "PanicThreshold": rng.choice((0, 1, rng.uniform(1, 10))),
         "ActivationScale": rng.choice((0, 1, 5, 100_000)),
         "stable_window_s": stable_s,
-        "panic_window_s": max(0.5, stable_s * rng.choice((0.1, 1, rng.uniform(0.01, 1)))),
-        "scale_down_delay_s": rng.choice((0, rng.uniform(0, 100), rng.randint(1, 3600), 1.999999999)),
+        "panic_window_s": rng.choice(
+            (max(0.5, stable_s * rng.choice((0.1, 1, rng.uniform(0.01, 1)))), hair_above(rng))
+        ),
+        "scale_down_delay_s": rng.choice(
+            (0, rng.uniform(0, 100), rng.randint(1, 3600), 1.999999999, 2 * hair_above(rng))
+        ),
         "initial_ready": ready,
     }
 
