@@ -21,7 +21,7 @@ from kserve_ext.policy.floored import FlooredScaler
 from kserve_ext.simulate.arrivals import Arrivals, Counts, per_second
 from kserve_ext.simulate.oracle import OracleScaler, count_compiled, count_reference, late_table, solve
 from kserve_ext.simulate.scaler import Scaler
-from kserve_ext.simulate.scalers import KedaScaler, KpaScaler, StaticScaler, perfect_rate
+from kserve_ext.simulate.scalers import KedaScaler, KpaScaler, RequestRate, StaticScaler, perfect_rate
 from kserve_ext.simulate.scalers.kpa import from_plan
 from kserve_ext.simulate.scalers.registry import SCALER_NAMES, Context, scaler_named
 from kserve_ext.simulate.scalers.sizing import staffing_for
@@ -151,7 +151,8 @@ def _static_peak(context: Context, sized: Sized) -> Scaler[Any]:
 
 
 def _keda_rps(context: Context, sized: Sized) -> Scaler[Any]:
-    return KedaScaler(target_rps=_KEDA_UTILIZATION * sized.saturated_rps, bounds=context.bounds)
+    metric = RequestRate(target_rps=_KEDA_UTILIZATION * sized.saturated_rps)
+    return KedaScaler(metric=metric, bounds=context.bounds)
 
 
 def _perfect_rate(context: Context, sized: Sized) -> Scaler[Any]:

@@ -25,6 +25,7 @@ from kserve_ext.simulate.scalers import (
     CpuUtilization,
     HpaScaler,
     KedaScaler,
+    RequestRate,
     StaticScaler,
     kpa_cc1,
     kpa_default,
@@ -86,7 +87,7 @@ scalers: st.SearchStrategy[Scaler[Any]] = st.one_of(
     st.sampled_from(
         [
             kpa_default(), kpa_cc1(), HpaScaler(metric=CpuUtilization(target_percent=60)),
-            KedaScaler(target_rps=4.0, cooldown_s=30.0), StaticScaler(replicas=3),
+            KedaScaler(metric=RequestRate(target_rps=4.0), cooldown_s=30.0), StaticScaler(replicas=3),
         ]
     ),
     st.builds(

@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler (autoscaling/v2) as a scaler, on CPU or on requests per second.
+"""The HorizontalPodAutoscaler (autoscaling/v2) as a scaler, on CPU or on what a query tells.
 
 CPU utilisation is busy places over all places of the ready replicas: a serving replica uses what it requests, an idle
 one nothing. Left out: how old the samples are, up to 15 s in a cluster, and that syncs drift.
@@ -12,7 +12,7 @@ from kserve_ext.simulate.scaler import Tick
 from kserve_ext.simulate.scalers.bounds import DEFAULT_BOUNDS, Bounds
 from kserve_ext.simulate.scalers.hpa_behavior import NO_HISTORY, Behavior, History, settle
 from kserve_ext.simulate.scalers.hpa_replicas import TOLERANCE, Pods, for_average, for_utilization
-from kserve_ext.simulate.scalers.rate import Counts, rate_rps, with_seconds
+from kserve_ext.simulate.scalers.query import Query, Seen, recent
 
 SYNC_S = 15.0  # horizontal-pod-autoscaler-sync-period, and the window of a CPU sample
 _CPU_INITIALIZATION_S = 300.0  # horizontal-pod-autoscaler-cpu-initialization-period
@@ -27,28 +27,20 @@ class CpuUtilization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRate:
-    """Target in requests per second and replica (AverageValue of an external metric)."""
-
-    target_rps: float
-    window_s: int = 60  # of the query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HpaState:
     """What the controller remembers, and what its metrics need."""
 
     history: History = NO_HISTORY
     ready: int = 0  # after the last step
     born_s: tuple[float, ...] = ()  # when each starting replica was asked for, ascending
-    counts: Counts = ()
+    seen: Seen = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HpaScaler:
     """One HorizontalPodAutoscaler with one metric."""
 
-    metric: CpuUtilization | RequestRate
+    metric: CpuUtilization | Query
     bounds: Bounds = DEFAULT_BOUNDS
     behavior: Behavior | None = None
     tolerance: float = TOLERANCE
@@ -59,16 +51,17 @@ class HpaScaler:
 
     def step(self, state: HpaState, tick: Tick) -> tuple[HpaState, int]:
         current = tick.ready + tick.starting
-        counts: Counts = ()
+        seen: Seen = ()
         if isinstance(self.metric, CpuUtilization):
             recommended = self._for_cpu(self.metric, state, tick)
         else:
-            counts = with_seconds(state.counts, tick.seconds, self.metric.window_s)
-            recommended = for_average(max(1, current), rate_rps(counts), self.metric.target_rps, self.tolerance)
+            seen = recent(state.seen, tick.seconds, self.metric.window_s)
+            total = self.metric.total(seen, tick.ready, tick.slots_per_replica)
+            recommended = for_average(max(1, current), total, self.metric.target, self.tolerance)
         history, wanted = settle(self.behavior, state.history, tick.now_s, current, recommended, self.bounds)
         ready = min(tick.ready, wanted)  # those that start go first
         born_s = (*state.born_s[max(0, tick.ready - state.ready) :], *(tick.now_s,) * (wanted - current))
-        return HpaState(history=history, ready=ready, born_s=born_s[: wanted - ready], counts=counts), wanted
+        return HpaState(history=history, ready=ready, born_s=born_s[: wanted - ready], seen=seen), wanted
 
     def _for_cpu(self, metric: CpuUtilization, state: HpaState, tick: Tick) -> int | None:
         """Replicas that became ready since the last sync count as unready while they are young."""

@@ -17,6 +17,7 @@ from kserve_ext.simulate.scalers.hpa import CpuUtilization, HpaScaler
 from kserve_ext.simulate.scalers.keda import KedaScaler
 from kserve_ext.simulate.scalers.kpa import kpa_cc1, kpa_default
 from kserve_ext.simulate.scalers.perfect import perfect_rate
+from kserve_ext.simulate.scalers.query import RequestRate
 from kserve_ext.simulate.scalers.sizing import staffing_for
 from kserve_ext.simulate.slots import Serve, serve_reference
 
@@ -56,7 +57,7 @@ def _static_peak(context: Context) -> Scaler[Any]:
 
 def _keda_rps(context: Context) -> Scaler[Any]:
     target_rps = _KEDA_UTILIZATION / context.workload.service_time.mean_s
-    return KedaScaler(target_rps=target_rps, bounds=context.bounds)
+    return KedaScaler(metric=RequestRate(target_rps=target_rps), bounds=context.bounds)
 
 
 def _perfect_rate(context: Context) -> Scaler[Any]:

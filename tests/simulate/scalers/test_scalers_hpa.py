@@ -8,8 +8,18 @@ from typing import Any
 import pytest
 
 from kserve_ext.simulate.scaler import Second, Tick
-from kserve_ext.simulate.scalers import Behavior, Bounds, CpuUtilization, HpaScaler, KedaScaler, RequestRate
+from kserve_ext.simulate.scalers import (
+    Behavior,
+    Bounds,
+    BusyShare,
+    CpuUtilization,
+    HpaScaler,
+    KedaScaler,
+    QueueTime,
+    RequestRate,
+)
 from kserve_ext.simulate.scalers.hpa_behavior import Policy, PolicyType, Rules
+from kserve_ext.simulate.scalers.query import Query
 
 CPU_80 = HpaScaler(metric=CpuUtilization(target_percent=80))
 
@@ -87,39 +97,39 @@ def test_bounds_hold_from_the_first_sync(story: Callable[..., Any]) -> None:
 
 
 def test_keda_wakes_a_service_at_its_poll_and_the_hpa_takes_over(story: Callable[..., Any]) -> None:
-    told = story(KedaScaler(target_rps=5.0), 0).goes_on(31).goes_on(120, rps=20)
+    told = story(KedaScaler(metric=RequestRate(target_rps=5.0)), 0).goes_on(31).goes_on(120, rps=20)
     told.expect(at=59, replicas=0).expect(at=60, replicas=1).expect(at=75, replicas=3).expect(at=105, replicas=4)
 
 
 def test_keda_goes_to_zero_a_cooldown_after_the_last_active_poll(story: Callable[..., Any]) -> None:
-    told = story(KedaScaler(target_rps=5.0), 1).goes_on(100, rps=3).goes_on(600)
+    told = story(KedaScaler(metric=RequestRate(target_rps=5.0)), 1).goes_on(100, rps=3).goes_on(600)
     # the query looks back a minute: the poll at 150 s still saw requests
     told.expect(at=449, replicas=1).expect(at=450, replicas=0).expect(at=600, replicas=0)
 
 
 def test_the_cooldown_ends_from_any_count_and_a_new_request_starts_it_again(story: Callable[..., Any]) -> None:
-    told = story(KedaScaler(target_rps=5.0, cooldown_s=60.0), 1).goes_on(120, rps=50)
+    told = story(KedaScaler(metric=RequestRate(target_rps=5.0), cooldown_s=60.0), 1).goes_on(120, rps=50)
     told.goes_on(180).goes_on(181, rps=1).goes_on(400)
     told.expect(at=120, replicas=10).expect(at=299, replicas=10).expect(at=300, replicas=0)
 
 
 def test_a_service_that_never_had_a_request_goes_to_zero_at_the_first_poll(story: Callable[..., Any]) -> None:
-    story(KedaScaler(target_rps=5.0), 2).goes_on(60).expect(at=29, replicas=2).expect(at=30, replicas=0)
+    story(KedaScaler(metric=RequestRate(target_rps=5.0)), 2).goes_on(60).expect(at=29, replicas=2).expect(at=30, replicas=0)
 
 
 @pytest.mark.parametrize(("rps", "replicas"), [(2, 0), (3, 1)])
 def test_it_is_active_only_above_its_activation_value(story: Callable[..., Any], rps: int, replicas: int) -> None:
-    told = story(KedaScaler(target_rps=5.0, activation_rps=2.0), 0).goes_on(120, rps=rps)
+    told = story(KedaScaler(metric=RequestRate(target_rps=5.0), activation=2.0), 0).goes_on(120, rps=rps)
     told.expect(at=120, replicas=replicas)
 
 
 def test_with_a_minimum_keda_keeps_it_and_never_goes_to_zero(story: Callable[..., Any]) -> None:
-    told = story(KedaScaler(target_rps=5.0, bounds=Bounds(min_replicas=2)), 0)
+    told = story(KedaScaler(metric=RequestRate(target_rps=5.0), bounds=Bounds(min_replicas=2)), 0)
     told.goes_on(900).expect(at=30, replicas=2).expect(at=900, replicas=2)
 
 
 def test_other_polling_intervals_keep_the_sync_of_the_hpa(story: Callable[..., Any]) -> None:
-    quick = KedaScaler(target_rps=5.0, polling_s=10.0)
+    quick = KedaScaler(metric=RequestRate(target_rps=5.0), polling_s=10.0)
     assert quick.interval_s == 5.0
     told = story(quick, 0).goes_on(60, rps=20)
     told.expect(at=10, replicas=1).expect(at=15, replicas=4)
@@ -129,5 +139,39 @@ def test_keda_that_wakes_a_service_found_at_zero_is_not_held_back_by_the_scale_i
     story: Callable[..., Any],
 ) -> None:
     up = Rules(stabilization_s=60.0, policies=(Policy(type=PolicyType.PERCENT, value=1000),))
-    scaler = KedaScaler(target_rps=5.0, window_s=15, behavior=Behavior(up=up))
+    scaler = KedaScaler(metric=RequestRate(target_rps=5.0, window_s=15), behavior=Behavior(up=up))
     story(scaler, 0).goes_on(90).goes_on(200, rps=50).expect(at=120, replicas=1).expect(at=135, replicas=10)
+
+
+# --------------------------------------------------------------------------------------------------- what a query tells
+
+
+def _seconds(count: int, **values: float) -> tuple[Second, ...]:
+    return tuple(
+        Second(t_s=t, arrivals=int(values["arrivals"]), concurrency=values["concurrency"], busy=values["busy"])
+        for t in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "total"),
+    [
+        (RequestRate(target_rps=1.0), 20.0),
+        (BusyShare(target_share=0.5), 1.5),  # 6 busy places of replicas with 4 each
+        (QueueTime(target_s=0.1, served_s=0.3), 2 * 0.1),  # 8 in the system, 20 a second: 0.4 s each
+        (QueueTime(target_s=0.1, served_s=0.5), 0.0),
+    ],
+    ids=["rate", "busy", "queue", "no queue"],
+)
+def test_a_query_adds_up_over_the_replicas(metric: Query, total: float) -> None:
+    seen = _seconds(10, arrivals=20, concurrency=8.0, busy=6.0)
+    assert metric.total(seen, 2, 4.0) == pytest.approx(total)
+    assert metric.total((), 2, 4.0) == 0.0
+
+
+def test_more_replicas_are_wanted_while_the_queue_is_long_and_fewer_when_it_is_short() -> None:
+    keda = KedaScaler(metric=QueueTime(target_s=0.1, served_s=0.3, window_s=15), bounds=Bounds(min_replicas=1))
+    for concurrency, wanted in ((12.0, 6), (8.0, 2), (6.0, 2)):  # 0.3, 0.1 and 0 s in the queue of two replicas
+        tick = Tick(now_s=15.0, ready=2, starting=0, slots_per_replica=4.0,
+                    seconds=_seconds(15, arrivals=20, concurrency=concurrency, busy=6.0))  # fmt: skip
+        assert keda.step(keda.start(2), tick)[1] == min(wanted, 4)

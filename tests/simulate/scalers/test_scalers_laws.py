@@ -42,7 +42,7 @@ MAKERS: dict[str, Callable[[Bounds], Scaler[Any]]] = {
     "planned": planned,
     "hpa-cpu": lambda bounds: HpaScaler(metric=CpuUtilization(target_percent=60), bounds=bounds),
     "hpa-rps": lambda bounds: HpaScaler(metric=RequestRate(target_rps=4.0), bounds=bounds, behavior=Behavior()),
-    "keda": lambda bounds: KedaScaler(target_rps=4.0, bounds=bounds),
+    "keda": lambda bounds: KedaScaler(metric=RequestRate(target_rps=4.0), bounds=bounds),
 }
 everyone = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 bounds = st.integers(0, 4).flatmap(

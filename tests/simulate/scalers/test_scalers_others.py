@@ -151,7 +151,7 @@ def test_names_carry_their_numbers() -> None:
     assert isinstance(hpa, HpaScaler)
     assert hpa.metric == CpuUtilization(target_percent=60)
     assert isinstance(keda, KedaScaler)
-    assert keda.target_rps == pytest.approx(0.7 / LOGNORMAL.mean_s)
+    assert keda.metric.target == pytest.approx(0.7 / LOGNORMAL.mean_s)
 
 
 def test_the_static_peak_learns_from_the_history_and_not_from_what_comes() -> None:
