@@ -144,6 +144,33 @@ def test_a_field_that_somebody_edited_is_a_conflict_that_can_be_taken_over(produ
     assert product.json("diff", bundle)["differs"] is False
 
 
+def test_what_a_bundle_no_longer_has_is_shown_and_goes_when_the_service_is_ready(product: Product) -> None:
+    bundle, more = str(product.folder / "rendered" / "digits"), Path(product.changed("more"))
+    rules = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "digits-rules"}, "data": {"a": "1"}}
+    (more / "rules.yaml").write_text(yaml.safe_dump(rules))
+    listed = yaml.safe_load((more / "kustomization.yaml").read_text())
+    listed["resources"].append("rules.yaml")
+    (more / "kustomization.yaml").write_text(yaml.safe_dump(listed))
+    product.run("apply", str(more), "--yes", "--timeout", "3m")
+    product.cluster.apply({**rules, "metadata": {"name": "digits-theirs"}}, product.namespace)
+
+    gone = {"ConfigMap digits-rules"}
+    assert "ConfigMap digits-rules goes" in product.run("diff", bundle, code=1).stdout
+    dry = product.json("apply", bundle, "--dry-run", "server")
+    assert deleted(dry["objects"]) == gone
+    product.kind("configmap", "digits-rules")
+    receipt = product.json("apply", bundle, "--yes", "--timeout", "3m", "--quiet")
+    assert deleted(receipt["diffs"]) == gone
+    left = {one["metadata"]["name"] for one in product.cluster.list("configmaps", product.namespace)}
+    assert left >= {"digits-plan", "digits-theirs"}
+    assert "digits-rules" not in left
+    assert product.json("diff", bundle)["differs"] is False
+
+
+def deleted(diffs: list[Object]) -> set[str]:
+    return {f"{diff['ref']['kind']} {diff['ref']['name']}" for diff in diffs if diff["action"] == "delete"}
+
+
 def test_status_says_what_runs_and_logs_what_it_says(product: Product) -> None:
     status = product.json("status", "digits")
     assert (status["phase"], status["mode"], status["causes"]) == ("ready", "Knative", [])

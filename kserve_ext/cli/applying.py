@@ -82,8 +82,9 @@ def apply_command(
 ) -> None:
     """Show what would change, apply it, wait until it serves, and keep it for a rollback.
 
-    A folder that render wrote is applied as it is; an annotated InferenceService is planned and rendered first. Run again
-    after any interruption, it goes on where it was.
+    A folder that render wrote is applied as it is; an annotated InferenceService is planned and rendered first. What the
+    service's earlier bundles had and this one has not is deleted once it serves. Run again after any interruption, it goes
+    on where it was.
 
     Exit codes: 0 applied and ready · 1 not ready in time · 2 refused · 4 no cluster, or one that cannot take it.
 
@@ -134,7 +135,7 @@ def diff_command(
     kubeconfig: KubeconfigOption = "",
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Say field by field what applying would change, and what follows for what runs.
+    """Say field by field what applying would change, what it would delete, and what follows for what runs.
 
     Exit codes as kubectl diff: 0 nothing differs · 1 something differs · above 1 it cannot be told.
 

@@ -26,7 +26,7 @@ def previews(seen: list[Preview]) -> dict[str, Any]:
     """Previews for programs."""
     return {
         "differs": any(each.differs for each in seen),
-        "objects": [diff for each in seen for diff in each.diffs],
+        "objects": [diff for each in seen for diff in (*each.diffs, *each.pruned)],
         "conflicts": [{"field": field, "manager": owner}
                       for each in seen for error in each.conflicts for field, owner in error.fields.items()],
     }  # fmt: skip
@@ -37,7 +37,7 @@ def show_preview(seen: Preview, context: str) -> None:
     from kserve_ext.cli import output as show
 
     show.say(f"{seen.unit.namespace}/{seen.unit.service} on {context}", style="bold")
-    for diff in seen.diffs:
+    for diff in (*seen.diffs, *seen.pruned):
         _show_diff(diff)
     for error in seen.conflicts:
         show.say(f"  conflict: {error.message}", style="yellow")

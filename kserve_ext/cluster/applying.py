@@ -1,4 +1,4 @@
-"""Makes a cluster hold a bundle: what would change, the apply itself, its record, and the way back.
+"""Makes a cluster hold a bundle: what would change, the apply itself, its record, what it leaves behind, and the way back.
 
 An apply may be run again after any interruption: each object is sent as a whole, and what is already there stays.
 """
@@ -18,6 +18,7 @@ from kserve_ext.cluster.collect import find_service, read_bundles, service_ref, 
 from kserve_ext.cluster.difference import Action, ObjectDiff, compare, overlay
 from kserve_ext.cluster.history import Entry
 from kserve_ext.cluster.objects import SERVICE, Object, Ref, dig, ref_of
+from kserve_ext.cluster.pruning import find_pruned
 from kserve_ext.cluster.readiness import identity
 from kserve_ext.cluster.units import Unit
 from kserve_ext.cluster.waiting import Say, wait_ready
@@ -39,15 +40,21 @@ class DryRun(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What an apply would change, and the fields that others own."""
+    """What an apply would change (`diffs`, one for each object of the unit) and delete, and the fields that others own."""
 
     unit: Unit
     diffs: tuple[ObjectDiff, ...]
+    pruned: tuple[ObjectDiff, ...] = ()
     conflicts: tuple[ConflictError, ...] = ()
 
     @property
+    def holds(self) -> bool:
+        """Whether the cluster has all that the unit says."""
+        return all(diff.action is Action.SAME for diff in self.diffs)
+
+    @property
     def differs(self) -> bool:
-        return any(diff.action is not Action.SAME for diff in self.diffs)
+        return bool(self.pruned) or not self.holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +87,20 @@ def preview(cluster: Cluster, unit: Unit, *, dry_run: DryRun = DryRun.SERVER) ->
             conflicts.append(error)
             after = cluster.apply(wanted, dry_run=True, force=True)
         diffs.append(compare(ref, live, after))
-    return Preview(unit=unit, diffs=tuple(diffs), conflicts=tuple(conflicts))
+    pruned = find_pruned(cluster, unit)
+    if dry_run is DryRun.SERVER:
+        for diff in pruned:
+            cluster.delete(diff.ref, dry_run=True)
+    return Preview(unit=unit, diffs=tuple(diffs), pruned=pruned, conflicts=tuple(conflicts))
 
 
 def apply(
     cluster: Cluster, seen: Preview, *, timeout_s: float | None, force: bool = False, atomic: bool = False,
     say: Say = lambda text: None,
 ) -> Receipt:  # fmt: skip
-    """Apply what was previewed, record it, and wait until it serves (`timeout_s` None: do not wait).
+    """Apply what was previewed, record it, wait until it serves, and delete what it leaves behind.
 
+    `timeout_s` None: do not wait, and delete nothing, as replicas of the bundle before may need it.
     Raises ConflictError before anything is sent; UnreachableError or RejectedError that say what was applied before;
     NotReadyError. With `atomic` the last good bundle is then applied again, or what was made here deleted.
     """
@@ -100,6 +112,8 @@ def apply(
     live = find_service(cluster, unit.service, unit.namespace)
     entry = record(cluster, live, unit)
     if timeout_s is None:
+        for diff in seen.pruned:
+            say(f"{diff.ref} stays until an apply waits for the service")
         return _receipt(cluster, seen, entry, live, ready=False, started=started)
     try:
         found = wait_ready(
@@ -109,12 +123,16 @@ def apply(
         mark(cluster, unit, entry, history.FAILED)
         raise _after_failure(cluster, seen, entry, error, atomic=atomic, say=say) from error
     mark(cluster, unit, entry, history.GOOD)
+    for diff in seen.pruned:
+        cluster.delete(diff.ref)
+        say(f"{diff.ref} deleted")
     return _receipt(cluster, seen, entry, found.service, ready=True, started=started)
 
 
 def _receipt(cluster: Cluster, seen: Preview, entry: Entry, live: Object, *, ready: bool, started: float) -> Receipt:
+    done = (*seen.diffs, *seen.pruned) if ready else seen.diffs
     return Receipt(
-        service=seen.unit.service, namespace=seen.unit.namespace, context=cluster.name, diffs=seen.diffs, ready=ready,
+        service=seen.unit.service, namespace=seen.unit.namespace, context=cluster.name, diffs=done, ready=ready,
         number=entry.number, url=str(dig(live, "status", "url") or ""), took_s=time.monotonic() - started,
     )  # fmt: skip
 

@@ -57,15 +57,18 @@ class ObjectDiff:
     effect: str = ""
 
 
-def compare(ref: Ref, before: Object | None, after: Object | None) -> ObjectDiff:
-    """The difference between an object as it is and as it would be; None is one that is not there."""
+def compare(ref: Ref, before: Object | None, after: Object | None, *, effect: str = "") -> ObjectDiff:
+    """The difference between an object as it is and as it would be; None is one that is not there.
+
+    `effect` is what follows from a deletion; that of a change is told from its fields.
+    """
     if before is None and after is None:
         return ObjectDiff(ref=ref, action=Action.SAME)
     changes = tuple(_changes(_own(before), _own(after), ""))
     if before is None:
         return ObjectDiff(ref=ref, action=Action.CREATE, changes=changes)
     if after is None:
-        return ObjectDiff(ref=ref, action=Action.DELETE, changes=changes)
+        return ObjectDiff(ref=ref, action=Action.DELETE, changes=changes, effect=effect)
     action = Action.CHANGE if changes else Action.SAME
     return ObjectDiff(ref=ref, action=action, changes=changes, effect=_effect(ref, after, changes))
 

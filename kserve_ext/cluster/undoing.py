@@ -10,7 +10,8 @@ from kserve_ext.cluster.applying import Preview, Receipt, apply, mark, preview
 from kserve_ext.cluster.collect import find_service, read_bundles, service_ref
 from kserve_ext.cluster.conflicts import FORCE
 from kserve_ext.cluster.history import Entry
-from kserve_ext.cluster.objects import SERVICE, Ref, dig, ref_of
+from kserve_ext.cluster.objects import SERVICE, Ref, ref_of
+from kserve_ext.cluster.pruning import runtimes_of_others
 from kserve_ext.cluster.units import Unit
 from kserve_ext.cluster.waiting import Say
 from kserve_ext.errors import ConflictError, InputError, Problem
@@ -46,13 +47,9 @@ def rollback(
 
 def what_is_ours(cluster: Cluster, name: str, namespace: str) -> tuple[Ref, ...]:
     """What a delete of the service takes away: it, and what was applied with it and is not used by another."""
-    service = find_service(cluster, name, namespace)
+    find_service(cluster, name, namespace)
     found = {ref_of(one) for entry in read_bundles(cluster, name, namespace) for one in entry.objects}
-    used = {
-        str(dig(one, "spec", "predictor", "model", "runtime"))
-        for one in cluster.list(str(service["apiVersion"]), SERVICE, namespace=namespace)
-        if dig(one, "metadata", "name") != name
-    }
+    used = runtimes_of_others(cluster, name, namespace)
     rest = [ref for ref in found if ref.kind != SERVICE and ref.namespace and ref.name not in used]
     present = [ref for ref in sorted(rest, key=str) if cluster.get(ref) is not None]
     return (service_ref(name, namespace), *present)
@@ -68,5 +65,5 @@ def confirm_newest(cluster: Cluster, name: str, namespace: str) -> None:
     entries = read_bundles(cluster, name, namespace)
     if entries and entries[-1].outcome == history.APPLIED:
         unit = Unit(service=name, namespace=namespace, objects=entries[-1].objects)
-        if not preview(cluster, unit).differs:
+        if preview(cluster, unit).holds:
             mark(cluster, unit, entries[-1], history.GOOD)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kserve_ext.cluster.objects import Object, check_namespaces, dig, in_namespace, in_order, services
+from kserve_ext.cluster.objects import SERVICE, Object, check_namespaces, dig, in_namespace, in_order, services
 from kserve_ext.errors import InputError, Problem
+
+OWNER = "kserve-ext.dev/service"  # label: the InferenceService that an object was applied with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,17 @@ def is_rendered(objects: Sequence[Object]) -> bool:
 
 def _unit(service: Object, objects: Sequence[Object], namespace: str) -> Unit:
     inside = str(service["metadata"].get("namespace") or namespace)
-    ordered = in_order([in_namespace(one, inside) for one in objects])
-    return Unit(service=str(service["metadata"]["name"]), namespace=inside, objects=ordered)
+    name = str(service["metadata"]["name"])
+    ordered = in_order([_owned(in_namespace(one, inside), name) for one in objects])
+    return Unit(service=name, namespace=inside, objects=ordered)
+
+
+def _owned(found: Object, service: str) -> Object:
+    """The object, labelled with its service. Not the service itself, whose labels reach its pods and make a Revision."""
+    metadata = found["metadata"]
+    if found["kind"] == SERVICE or "namespace" not in metadata:
+        return found
+    return {**found, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), OWNER: service}}}
 
 
 def _owner(found: Object, owners: Sequence[Object]) -> Object:

@@ -62,21 +62,30 @@ class TinyApi:
             ]
             return 200, {"resources": resources}
         if method == "PATCH":
-            return self._patch(path, body, dry_run="dryRun" in query)
+            return self._patch(path, body, query)
         if method == "DELETE":
-            return (200, {}) if self.objects.pop(path, None) is not None else self._missing()
+            return self._delete(path, dry_run="dryRun" in body)
         if path in self.objects:
             return 200, self.objects[path]
         if path.rpartition("/")[2] in {plural for kinds in self.kinds.values() for plural in kinds.values()}:
             return 200, {"items": [found for where, found in self.objects.items() if where.rpartition("/")[0] == path]}
         return self._missing()
 
-    def _patch(self, path: str, body: Any, *, dry_run: bool) -> tuple[int, Any]:
+    def _patch(self, path: str, body: Any, query: dict[str, list[str]]) -> tuple[int, Any]:
         after = overlay(self.objects.get(path, {}), body)
         after["metadata"].setdefault("uid", f"uid-{path}")
-        if not dry_run:
+        managers = [{"manager": name} for name in query.get("fieldManager", [])]
+        after["metadata"].setdefault("managedFields", managers)
+        if "dryRun" not in query:
             self.objects[path] = after
         return 200, after
+
+    def _delete(self, path: str, *, dry_run: bool) -> tuple[int, Any]:
+        if path not in self.objects:
+            return self._missing()
+        if not dry_run:
+            del self.objects[path]
+        return 200, {}
 
     @staticmethod
     def _missing() -> tuple[int, Any]:
