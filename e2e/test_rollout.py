@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from e2e import support
-from e2e.product import DIGITS, Product, digits, lay_config, made_namespace, planned_models
+from e2e.load import Load
+from e2e.product import Product, digits, lay_config, made_namespace, planned_models
 from e2e.support import Cluster
-from kserve_ext.bench.arrivals import poisson
-from kserve_ext.bench.codec import encode
-from kserve_ext.bench.loop import LoadResult, run_open_loop
-from kserve_ext.bench.payload import load_samples
-from kserve_ext.bench.target import parse_target
-
-RATE_RPS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +22,6 @@ def product(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
         lay_config(cluster, namespace, bundle)
         made.run("apply", str(bundle), "--yes", "--timeout", "3m")
         yield made
-
-
-class Load:
-    """Poisson requests on the service through the ingress, for as long as a change takes."""
-
-    def __init__(self, product: Product, seconds: float) -> None:
-        host = support.host_of("digits", product.namespace)
-        target = parse_target(f"http://{product.cluster.ingress}", model="digits", authority=host)
-        samples = load_samples((DIGITS / "samples.json").read_text(), "samples.json")
-        requests = [encode(sample, target) for sample in samples]
-        self._found: list[LoadResult] = []
-        due_s = poisson(RATE_RPS, seconds, 1)
-        self._thread = threading.Thread(target=lambda: self._found.append(run_open_loop(target, requests, due_s)))
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-
-    @property
-    def result(self) -> LoadResult:
-        return self._found[0]
 
 
 def revision(product: Product) -> str:
@@ -70,12 +39,11 @@ def shares(product: Product) -> dict[str, int]:
 
 def test_a_rolling_update_under_load_loses_no_request(product: Product) -> None:
     before = revision(product)
-    with Load(product, 40) as load:
+    with Load(product.cluster, product.namespace, 40) as load:
         receipt = product.json("apply", product.changed("update", timeout=77), "--yes", "--timeout", "3m", "--quiet")
     assert receipt["ready"]
     assert revision(product) != before
-    assert load.result.errors == {}
-    assert load.result.ok.all()
+    load.check_nothing_lost()
     assert load.result.ok.size > 600
 
 
@@ -93,34 +61,32 @@ def test_a_scale_down_under_load_loses_no_request(product: Product) -> None:
 
     floor(2)
     support.poll("two replicas are ready", lambda: ready(2), seconds=90)
-    with Load(product, 60) as load:
+    with Load(product.cluster, product.namespace, 60) as load:
         floor(1)
         support.poll("one replica is left", lambda: ready(1), seconds=55)
-    assert load.result.errors == {}
-    assert load.result.ok.all()
+    load.check_nothing_lost()
 
 
 def test_a_rollback_under_load_loses_no_request_and_brings_the_last_good_bundle_back(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
     planned = product.kind("isvc", "digits")["spec"]["predictor"]["timeout"]
     product.run("apply", product.changed("later", timeout=88), "--yes", "--timeout", "3m")
-    with Load(product, 30) as load:
+    with Load(product.cluster, product.namespace, 30) as load:
         receipt = product.json("rollback", "digits", "--yes", "--timeout", "3m", "--quiet")
     assert receipt["ready"]
     assert product.kind("isvc", "digits")["spec"]["predictor"]["timeout"] == planned
-    assert load.result.errors == {}
-    assert load.result.ok.all()
+    load.check_nothing_lost()
 
 
 def test_a_bundle_that_never_gets_ready_leaves_the_old_one_serving_and_is_passed_over(product: Product) -> None:
     product.run("apply", str(product.folder / "rendered" / "digits"), "--yes", "--timeout", "3m")
     good = revision(product)
     broken = product.changed("broken", nodeSelector={"disk": "none-such"})
-    with Load(product, 25) as load:
+    with Load(product.cluster, product.namespace, 25) as load:
         done = product.run("apply", broken, "--yes", "--timeout", "15s", code=1)
     assert "no node has the labels" in done.stderr
     assert f"kserve-ext rollback digits -n {product.namespace}" in done.stderr
-    assert load.result.ok.all()
+    load.check_nothing_lost()
     status = product.json("status", "digits", code=1)
     assert status["bundle"]["outcome"] == "failed"
     assert shares(product) == {good: 100}
@@ -148,9 +114,9 @@ def test_a_canary_gets_its_share_is_promoted_and_is_taken_back(product: Product)
     canary = revision(product)
     assert shares(product) == {stable: 75, canary: 25}
     counted_before = counted(product, stable, canary)
-    with Load(product, 20) as load:
+    with Load(product.cluster, product.namespace, 20) as load:
         pass
-    assert load.result.ok.all()
+    load.check_nothing_lost()
     after = counted(product, stable, canary)
     served = {name: after[name] - counted_before[name] for name in after}
     share = served[canary] / sum(served.values())
