@@ -1,7 +1,8 @@
 """What NetworkPolicies allow, worked out from the policies, namespaces and pods of a cluster.
 
-The test cluster's pod network enforces no policies, so their meaning is judged here, on real labels and real ports:
-a connection is allowed when no policy selects a side, or one that does allows the other side and the port.
+The pod network of the base set enforces no policies, so their meaning is judged here, on real labels and real ports, and
+held against real connections where they are enforced. A connection is allowed when no policy selects a side, or one that
+does allows the other side and the port.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from e2e.cluster.parts import knative
 from e2e.support import Cluster, KubectlError, Object
 
 IMAGE = "kserve-ext-triton:0.1.0"
-_RESTRICTED = {
+RESTRICTED = {
     "runAsNonRoot": True,
     "runAsUser": 1000,
     "allowPrivilegeEscalation": False,
@@ -111,7 +111,7 @@ def test_knative_accepts_what_gpu_services_need(cluster: Cluster, namespace: str
 
 def test_a_service_runs_where_the_restricted_policy_is_enforced(cluster: Cluster, restricted_namespace: str) -> None:
     service = knative_service("restricted")
-    service["spec"]["template"]["spec"]["containers"][0]["securityContext"] = _RESTRICTED
+    service["spec"]["template"]["spec"]["containers"][0]["securityContext"] = RESTRICTED
     cluster.apply(service, restricted_namespace)
     cluster.wait_ready("ksvc", "restricted", restricted_namespace)
 

@@ -1,15 +1,17 @@
-"""What SET=full adds: one address for HTTP and gRPC in Standard mode, replicas from a query, recommended resources."""
+"""What SET=full adds: one address for both protocols in Standard mode, replicas from a query, recommended resources."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tritonclient import grpc
 
 from e2e import support
+from e2e.product import DIGITS, Product, digits, lay_config, made_namespace, planned_models
 from e2e.support import Cluster, Object
 
 pytestmark = pytest.mark.full
@@ -73,6 +75,31 @@ def test_one_host_and_port_answers_http_and_grpc(gateway: Cluster, cluster: Clus
 
     assert over_grpc.as_numpy("scores").ravel() == pytest.approx(over_http["scores"])
     assert over_grpc.as_numpy("label").ravel().tolist() == over_http["label"]
+
+
+def test_a_planned_service_in_standard_mode_is_applied_and_verified_through_the_gateway(
+    gateway: Cluster, cluster: Cluster, tmp_path: Path
+) -> None:
+    manifest = digits(model={"runtime": "kserve-ext-triton-standard"})
+    manifest["metadata"]["annotations"] |= {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "none",
+    }
+    with made_namespace(cluster, "standard") as namespace, planned_models(cluster, namespace):
+        product = Product(cluster=cluster, namespace=namespace, folder=tmp_path)
+        bundle = product.render(manifest, "rendered")
+        lay_config(cluster, namespace, bundle)
+        receipt = product.json("apply", str(bundle), "--yes", "--timeout", "3m", "--quiet")
+        planned = product.json("status", "digits")["planned"]
+        found = product.json(
+            "verify", "--isvc", "digits", "--via", f"http://{gateway.ingress}", "--samples", str(DIGITS / "samples.json"),
+            "--rate", "30rps", "--slo-p99", "5s", "--duration", "20s",
+        )  # fmt: skip
+        replicas = deployment_replicas(cluster, "digits", namespace)
+    assert receipt["ready"]
+    assert replicas == planned["replicas_at_high_rate"]
+    assert found["measurement"]["failed"] == 0
+    assert found["measurement"]["sent"] > 400
 
 
 def test_keda_sets_the_replicas_that_a_query_asks_for(cluster: Cluster, namespace: str) -> None:

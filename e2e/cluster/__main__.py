@@ -19,7 +19,7 @@ variables, with what they are now:
 SOURCE=from-source compiles Kubernetes, Knative, KServe and the rest from Go modules and makes the images from Debian
 packages and PyPI wheels: for machines that reach no image registry. SOURCE=prebuilt takes kind's node image, the
 published manifests and the images they name; it needs those registries, `kind` and `kubectl` on PATH.
-SET=full adds the Gateway API with Envoy Gateway, KEDA and the VPA recommender.
+SET=full adds the Gateway API with Envoy Gateway, KEDA, the VPA recommender, and kube-router for network policies.
 
 examples:
   sudo make cluster-host && make cluster

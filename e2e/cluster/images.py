@@ -57,7 +57,7 @@ def python_base(given: Settings, shop: Workshop) -> str:
 def storage_initializer(given: Settings, shop: Workshop, graph: Path) -> str:
     """KServe's downloader, from PyPI and the entry point in KServe's module; the image's name."""
     python = python_base(given, shop)
-    tag, source = f"{REGISTRY}/storage-initializer:1", HERE / "images" / "storage-initializer"
+    tag, source = given.kserve_image("storage-initializer"), HERE / "images" / "storage-initializer"
     with shop.step("image-storage-initializer") as log:
         module = binaries.module_folder(given, graph, "github.com/kserve/kserve", log)
         entry = module / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
@@ -97,6 +97,11 @@ def _forget_older_stages(tag: str, steps: Sequence[str], log: Log) -> None:
         log.works("docker", "image", "rm", step)
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(steps))
+
+
+def forget_replaced(log: Log) -> None:
+    """Remove images of ours whose name another one has by now; those that a container runs stay."""
+    log.run("docker", "image", "prune", "--force", "--filter", f"label={_LABEL}")
 
 
 def label(tag: str) -> str:
@@ -146,7 +151,7 @@ def _single(given: Settings, programs: Binaries, envoy: Path, log: Log) -> Itera
         name = program if program == "kourier" else f"knative-{program}"
         yield f"{REGISTRY}/{name}:1", "scratch", programs[program], f"/ko-app/{program}", _UNPRIVILEGED
     for program in binaries.GROUPS["kserve"]:
-        yield f"{REGISTRY}/kserve-{program}:1", "scratch", programs[program], f"/{program}", _UNPRIVILEGED
+        yield given.kserve_image(f"kserve-{program}"), "scratch", programs[program], f"/{program}", _UNPRIVILEGED
     yield f"{REGISTRY}/metrics-server:1", "scratch", programs["metrics-server"], "/metrics-server", _UNPRIVILEGED
     yield f"{REGISTRY}/prometheus:1", "scratch", programs["prometheus"], "/prometheus", "USER 65534:65534"
     yield f"{REGISTRY}/envoy:1", BASE, envoy, "/usr/local/bin/envoy", _UNPRIVILEGED

@@ -75,20 +75,7 @@ class Kind:
         digests = {tag: images.digest(tag) for tag in tags}
         if missing := [tag for tag, digest in digests.items() if loaded.get(tag) != digest]:
             for node in self.nodes:
-                importing = (
-                    "docker",
-                    "exec",
-                    "-i",
-                    node,
-                    "ctr",
-                    "-n",
-                    "k8s.io",
-                    "images",
-                    "import",
-                    "--all-platforms",
-                    "-",
-                )
-                node_image.pipe(log, ("docker", "save", *missing), importing)
+                self._import(node, missing, log)
         record.write_text(json.dumps({**loaded, **digests}, indent=1))
         return {**loaded, **digests}
 

@@ -20,7 +20,7 @@ def build(given: Settings, shop: Workshop, programs: Binaries) -> Path:
     inputs = {
         "graph": programs.graph.name,
         "parts": digest_of(HERE / "parts", Path(__file__)),
-        "set": given.which,
+        "set": [addon.module for addon in full.ADDONS.values()] if given.which == "full" else [],
         "source": given.source,
         "port": given.ingress_port,
     }
@@ -45,6 +45,7 @@ def _make(given: Settings, programs: Binaries, folder: Path, log: Log) -> None:
             "vpa": addons.vpa(sources["vpa"]),
             "keda": addons.keda(sources["keda"], kubectl, log),
             "envoy-gateway": addons.envoy_gateway(sources["envoy-gateway"]),
+            "kube-router": addons.kube_router(),
         }
     first: list[Object] = []
     for name, objects in components.items():

@@ -46,7 +46,11 @@ class Settings:
 
     @property
     def node_image(self) -> str:
-        return f"{REGISTRY}/node:v{self.kubernetes}"
+        """By the versions that two clusters beside each other may differ in."""
+        return f"{REGISTRY}/node:v{self.kubernetes}-kserve-{self.kserve}"
+
+    def kserve_image(self, program: str) -> str:
+        return f"{REGISTRY}/{program}:{self.kserve}"
 
 
 # variable -> field, in the order of --help

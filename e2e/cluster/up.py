@@ -33,13 +33,8 @@ ready: KServe {kserve} on Knative {knative}, Kubernetes {kubernetes}, two nodes
 def up(given: Settings, shop: Workshop) -> None:
     """Make the cluster, or bring the one that is there up to date, and say how to use it."""
     engine.check()
-    cluster = (prebuilt.create if given.source == "prebuilt" else _from_source)(given, shop)
-    cluster.offer_gpus()
-    copy_models(given, shop)
-    tags = user_images.build_all(given, shop)
-    with shop.step("images-load") as log:
-        cluster.load(tags, log)
-        node = next(iter(cluster.addresses(log).values()))
+    with shop.alone():
+        cluster, node = _up(given, shop)
     tools = _tools(given, cluster)
     print(
         USAGE.format(
@@ -47,6 +42,21 @@ def up(given: Settings, shop: Workshop) -> None:
             tools=tools, port=given.ingress_port, node=node, models=given.models,
         )
     )  # fmt: skip
+
+
+def _up(given: Settings, shop: Workshop) -> tuple[Kind, str]:
+    """The cluster, and the address of one of its nodes."""
+    cluster = (prebuilt.create if given.source == "prebuilt" else _from_source)(given, shop)
+    cluster.offer_gpus()
+    copy_models(given, shop)
+    tags = user_images.build_all(given, shop)
+    with shop.step("images-load") as log:
+        cluster.load(tags, log)
+        node = next(iter(cluster.addresses(log).values()))
+    with shop.step("forget-older") as log:
+        shop.forget_older(given.name)
+        images.forget_replaced(log)
+    return cluster, node
 
 
 def down(given: Settings, shop: Workshop) -> None:
@@ -129,13 +139,7 @@ def _install(cluster: Kind, folder: Path) -> None:
     with cluster.shop.step("ready") as log:
         wait_for_deployments(cluster, _NAMESPACES, log)
         if cluster.given.which == "full":
-            # KServe's controller decides at its start whether it makes routes of the Gateway API.
-            cluster.kubectl(
-                log, "--namespace", "kserve", "rollout", "restart", "deployment", "kserve-controller-manager"
-            )
-            wait_for_deployments(cluster, full.NAMESPACES, log)
-            gateway = ("wait", "gateway", "kserve-ingress-gateway", "--for=condition=Programmed", "--timeout=120s")
-            cluster.kubectl(log, "--namespace", "kserve", *gateway)
+            full.wait_ready(cluster, log)
 
 
 def _check_disk(given: Settings) -> None:

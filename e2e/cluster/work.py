@@ -6,6 +6,7 @@ when it is whole, so a killed run leaves nothing that a later one would take for
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -86,6 +87,7 @@ class Workshop:
     _said: threading.Lock = field(default_factory=threading.Lock)
     _once: threading.RLock = field(default_factory=threading.RLock)
     _known: dict[str, Any] = field(default_factory=dict)
+    _used: set[Path] = field(default_factory=set)
 
     @contextmanager
     def quietly(self, name: str) -> Iterator[Log]:
@@ -111,6 +113,7 @@ class Workshop:
     def artefact(self, name: str, inputs: object, make: Callable[[Path, Log], None]) -> Path:
         """The folder that `make` fills from `inputs`: from the cache where the same inputs were used before."""
         folder = self.cache / name / key_of(inputs)
+        self._used.add(folder)
         if folder.is_dir():
             self.line(name, "cached", 0.0)
             return folder
@@ -123,6 +126,31 @@ class Workshop:
             (making / "inputs.json").write_text(json.dumps(inputs, indent=1, default=str))
             making.rename(folder)
         return folder
+
+    def forget_older(self, cluster: str) -> None:
+        """Remove the artefacts that neither this run, for this cluster, nor the last run for any other one has used."""
+        uses = self.cache / "uses"
+        uses.mkdir(exist_ok=True)
+        (uses / f"{cluster}.json").write_text(
+            json.dumps(sorted(str(each.relative_to(self.cache)) for each in self._used))
+        )
+        kept = {self.cache / name for file in uses.glob("*.json") for name in json.loads(file.read_text())}
+        for place in {folder.parent for folder in kept}:
+            for other in set(place.iterdir()) - kept:
+                if ".making-" not in other.name:
+                    shutil.rmtree(other)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other run works on this cache, and keep others from it."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.line("another run", "waiting", 0.0)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` returns, which runs only the first time that this run asks for the name."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster import binaries, user_images
+from e2e.cluster import binaries, full, user_images
 from e2e.cluster.kind import Kind
 from e2e.cluster.parts import knative, monitoring
 from e2e.cluster.parts.objects import containers, definitions_apart, fitted, read, with_data, write
@@ -55,6 +55,19 @@ def test_components_are_fitted_to_a_small_machine() -> None:
     assert container["image"] == "local:1"
     assert container["imagePullPolicy"] == "IfNotPresent"
     assert container["resources"]["requests"]["cpu"] == "10m"
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "lines"),
+    [
+        ("keda", "keda-adapter", ["FROM scratch", "USER 65532:65532", 'ENTRYPOINT ["/usr/local/bin/keda-adapter"]']),
+        ("kube-router", "kube-router", ["FROM kind.local/base:1", "USER root"]),
+    ],
+)
+def test_an_add_on_s_image_holds_its_program_and_what_that_calls(name: str, program: str, lines: list[str]) -> None:
+    made = list(full._dockerfile(full.ADDONS[name], program))
+    assert set(lines) <= set(made)
+    assert any("ipset" in line for line in made) == (name == "kube-router")
 
 
 def test_settings_reach_the_config_maps_by_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,35 @@ def test_what_a_killed_run_was_making_goes_and_what_a_living_one_makes_stays(tmp
     Workshop(cache=tmp_path).artefact("greeting", 1, write_greeting)
     assert not dead.exists()
     assert living.exists()
+
+
+def test_what_no_cluster_s_last_run_has_used_goes(tmp_path: Path) -> None:
+    def run(cluster: str, *wanted: str) -> list[Path]:
+        shop = Workshop(cache=tmp_path)
+        made = [shop.artefact("greeting", {"to": each}, write_greeting) for each in wanted]
+        shop.forget_older(cluster)
+        return made
+
+    (living := tmp_path / "greeting" / f"0123.making-{os.getppid()}").mkdir(parents=True)
+    old, kept = run("one", "all", "some")
+    (elsewhere,) = run("other", "nobody")
+    (new, _) = run("one", "each", "some")
+    assert [path.exists() for path in (old, kept, elsewhere, new, living)] == [False, True, True, True, True]
+
+
+def test_runs_on_one_cache_take_turns(tmp_path: Path) -> None:
+    order: list[str] = []
+    with Workshop(cache=tmp_path).alone():
+        other = threading.Thread(target=lambda: _enter(tmp_path, order))
+        other.start()
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
+def _enter(cache: Path, order: list[str]) -> None:
+    with Workshop(cache=cache).alone():
+        order.append("second")
 
 
 def test_once_runs_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The objects of SET=full: the Gateway API with Envoy Gateway, KEDA, the VPA recommender."""
+"""The objects of SET=full: the Gateway API with Envoy Gateway, KEDA, the VPA recommender, kube-router."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def envoy_gateway(module: Path) -> Iterator[Object]:
         # Each file stands between one `if` and its `end`; there is no other templating.
         yield from parse("\n".join(line for line in file.read_text().splitlines() if not line.startswith("{{")))
     yield from read(HERE / "parts" / "envoy-gateway.yaml")
+
+
+def kube_router() -> Iterator[Object]:
+    """Its firewall alone: the pod network and services stay with those that have them."""
+    return read(HERE / "parts" / "kube-router.yaml")
 
 
 def _plain(objects: Iterator[Object]) -> Iterator[Object]:

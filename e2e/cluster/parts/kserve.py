@@ -10,7 +10,7 @@ from typing import Any
 
 from e2e.cluster.parts.knative import DOMAIN
 from e2e.cluster.parts.objects import Object, fitted, parse, read
-from e2e.cluster.settings import REGISTRY, Settings
+from e2e.cluster.settings import Settings
 from e2e.cluster.work import Log
 
 NAMESPACE = "kserve"
@@ -31,7 +31,7 @@ def objects(given: Settings, module: Path, kubectl: Path, log: Log) -> Iterator[
         "data": pki,
     }
     rendered = parse(log.read(kubectl, "kustomize", module / "config" / "default"))
-    for each in fitted(rendered, lambda container: f"{REGISTRY}/kserve-manager:1"):
+    for each in fitted(rendered, lambda container: given.kserve_image("kserve-manager")):
         if not each["apiVersion"].startswith("cert-manager.io/"):
             yield _trusting(_alone(each), pki["ca.crt"])
     yield _configuration(given, next(read(module / "config" / "configmap" / "inferenceservice.yaml")))
@@ -57,14 +57,14 @@ def _trusting(each: Object, authority: str) -> Object:
 def _configuration(given: Settings, each: Object) -> Object:
     data = each["data"]
     data.pop("_example", None)
-    agent = {"image": f"{REGISTRY}/kserve-agent:1", **_SIDECAR}
+    agent = {"image": given.kserve_image("kserve-agent"), **_SIDECAR}
     changes: dict[str, dict[str, Any]] = {
         "agent": agent,
         "logger": agent,
         "batcher": agent,
-        "router": {"image": f"{REGISTRY}/kserve-router:1", **_SIDECAR},
+        "router": {"image": given.kserve_image("kserve-router"), **_SIDECAR},
         "storageInitializer": {
-            "image": f"{REGISTRY}/storage-initializer:1",
+            "image": given.kserve_image("storage-initializer"),
             "cpuRequest": "10m",
             "memoryRequest": "64Mi",
         },
