@@ -1,13 +1,9 @@
 """How well the plan's predictions hold on the real Triton, and what the plan is worth.
 
 Cells: three models x two configurations x 30, 60 and 85 % of capacity. Simulator and server get the same arrival
-times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals.
+times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals. A run that other programs disturb is done again, whatever it showed, and what they used of the cores is printed.
 
-A run that other programs disturb is done again, whatever it showed. The machine's speed by batch size is looked at just
-after profiling and before and after each cell; the figures with the profile's times taken at that speed are printed
-beside, as `..._at_speed_now`: where the two differ much, the machine drifted.
-
-    python -m benchmarks.bench_fidelity [--rounds 3] [--seconds 20] [--models digits,embed,emulated]
+    python -m benchmarks.bench_fidelity [--rounds 2] [--seconds 20] [--models digits,embed,emulated]
 """
 
 from __future__ import annotations
@@ -16,16 +12,13 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.figures import Figure, median_figure, publish
 from benchmarks.load_generator import held_rps
-from benchmarks.machine_speed import Look, look, slowed, slowness
 from kserve_ext.bench.arrivals import poisson
 from kserve_ext.bench.quiet import Quiet, foreign_cpu
 from kserve_ext.bench.samples import read_samples
@@ -58,17 +51,15 @@ class Cell:
     model: str
     configuration: str
     share: float
-    slowness: float  # time of a batch of the mean size now over just after profiling
     foreign_cores: float  # used by other programs meanwhile
     predicted: Prediction
-    at_speed_now: Prediction  # with the profile's times taken at the machine's speed now
     measured: Measurement
     slo_p99_s: float
 
-    def error(self, field: str, *, at_speed_now: bool = False) -> float:
+    def error(self, field: str) -> float:
         """Relative error of one figure; positive: more than was measured was predicted."""
         measured = float(getattr(self.measured, field))
-        return (float(getattr(self.at_speed_now if at_speed_now else self.predicted, field)) - measured) / measured
+        return (float(getattr(self.predicted, field)) - measured) / measured
 
     @property
     def missed(self) -> bool:
@@ -128,39 +119,23 @@ def _cells(
     samples = read_samples(REPOSITORY, host.model)
     target = parse_target(host.url(Protocol.REST), model=host.model)
     configurations = _configurations(decided, replica)
-    profiled = {name: _look_loaded(host, profile, stages) for name, stages in configurations.items()}
     for name, stages in configurations.items():
         host.load_planned(stages)
         for index, share in enumerate(SHARES):
             rate_rps = share * replica.saturated_rps(stages)
             arrivals_s = poisson(rate_rps, seconds, seed + index)
-            before = look(host, profile, stages)
             load = partial(
                 verify, target, samples, slo=decided.slo, rate_rps=rate_rps, duration_s=seconds, seed=seed + index,
                 counters=host.counters,
             )  # fmt: skip
             quiet = Quiet(foreign_cpu(host.server), _PATIENCE * seconds)
             verdict = quiet.least_disturbed(load)
-            now = slowness(profiled[name], before, look(host, profile, stages))
-            predicted, at_speed_now = (
-                summarise(*latencies_s(each, stages, arrivals_s, seed=seed), arrivals_s, rate_rps)
-                for each in (replica, slowed(replica, now))
-            )
+            simulated = latencies_s(replica, stages, arrivals_s, seed=seed)
             yield Cell(
-                model=host.model, configuration=name, share=share, slowness=_typical(now, verdict.measurement),
-                foreign_cores=quiet.foreign_cores, predicted=predicted, at_speed_now=at_speed_now,
-                measured=verdict.measurement, slo_p99_s=decided.slo.p99_s,
+                model=host.model, configuration=name, share=share, foreign_cores=quiet.foreign_cores,
+                predicted=summarise(*simulated, arrivals_s, rate_rps), measured=verdict.measurement,
+                slo_p99_s=decided.slo.p99_s,
             )  # fmt: skip
-
-
-def _look_loaded(host: Hosted, profile: Profile, stages: tuple[StagePlan, ...]) -> Look:
-    host.load_planned(stages)
-    return look(host, profile, stages)
-
-
-def _typical(slowness: Mapping[int, float], measured: Measurement) -> float:
-    """How much slower batches of the mean size have become."""
-    return float(np.interp(measured.mean_batch, list(slowness), list(slowness.values())))
 
 
 def _configurations(decided: Plan, replica: Replica) -> dict[str, tuple[StagePlan, ...]]:
@@ -210,12 +185,10 @@ def _capacity(host: Hosted, slo: Slo, start_rps: float, seed: int) -> float:
     return rate_rps
 
 
-def _medians(cells: Sequence[Cell], field: str, per_round: int, *, at_speed_now: bool) -> list[float]:
+def _medians(cells: Sequence[Cell], field: str, per_round: int) -> list[float]:
     """The median absolute error of each round."""
     return [
-        statistics.median(
-            abs(cell.error(field, at_speed_now=at_speed_now)) for cell in cells[start : start + per_round]
-        )
+        statistics.median(abs(cell.error(field)) for cell in cells[start : start + per_round])
         for start in range(0, len(cells), per_round)
     ]
 
@@ -227,8 +200,7 @@ def _show(cell: Cell) -> None:
         f"p50 {said.p50_s * 1e3:7.2f}/{seen.p50_s * 1e3:7.2f} ms ({cell.error('p50_s'):+.1%})  "
         f"p99 {said.p99_s * 1e3:7.2f}/{seen.p99_s * 1e3:7.2f} ms ({cell.error('p99_s'):+.1%})  "
         f"batch {said.mean_batch:5.2f}/{seen.mean_batch:5.2f} ({cell.error('mean_batch'):+.1%})  "
-        f"rps {cell.error('throughput_rps'):+.1%}  others {cell.foreign_cores:.2f} cores  slowness {cell.slowness:.2f} (at "
-        f"that p50 {cell.error('p50_s', at_speed_now=True):+.1%}, p99 {cell.error('p99_s', at_speed_now=True):+.1%})"
+        f"rps {cell.error('throughput_rps'):+.1%}  others {cell.foreign_cores:.2f} cores"
         f"{'  MISSED' if cell.missed else ''}",
         flush=True,
     )
@@ -238,14 +210,11 @@ def _publish(
     cells: Sequence[Cell], ratios: Sequence[float], plan_s: Sequence[float], generator_rps: Sequence[float], rounds: int
 ) -> None:
     figures = [Figure(name="cells", value=float(len(cells) // rounds), unit="cells", rounds=rounds)]
-    baselines = {False: "real Triton, same arrivals", True: "real Triton, same arrivals, at the machine's speed"}
-    for at_speed_now, baseline in baselines.items():
-        for field in ("p50", "p99", "throughput", "mean_batch"):
-            name = f"{field}_error_median{'_at_speed_now' if at_speed_now else ''}"
-            medians = _medians(cells, _FIELDS[field], len(cells) // rounds, at_speed_now=at_speed_now)
-            figures.append(median_figure(name, medians, "fraction", baseline=baseline))
-    drifts = [abs(cell.slowness - 1.0) for cell in cells]
-    figures.append(median_figure("machine_drift_median", drifts, "fraction", baseline="its speed when profiled"))
+    for field in ("p50", "p99", "throughput", "mean_batch"):
+        medians = _medians(cells, _FIELDS[field], len(cells) // rounds)
+        figures.append(
+            median_figure(f"{field}_error_median", medians, "fraction", baseline="real Triton, same arrivals")
+        )
     figures.append(Figure(name="predicted_held_measured_missed", value=float(sum(cell.missed for cell in cells)),
                           unit="cells", rounds=rounds))  # fmt: skip
     if ratios:
