@@ -30,7 +30,7 @@ from benchmarks.serving.tail import SHARE, tail
 REST = ("rest_json", "rest_binary")
 _SECONDS = 3.0
 _BATCHES = (4, 8, 16, 32)
-_BARE_S = 3.0
+_BARE_S = 2.0
 _TAIL_BATCH, _TAIL_INSTANCES = 4, 2  # both cores; small batches, which cost a tenth of the capacity and halve the tail
 _TAIL_DELAY = "4ms"  # fewer and fuller batches: the median is later for it, the p99 is not
 _MINILM_BATCH = 16  # where nothing depends on the last percent
@@ -38,6 +38,7 @@ _ENDS = 20
 _OVERLOAD_S = 60.0
 
 Round = Mapping[tuple[str, str], Point]  # (server, way)
+Rates = Mapping[tuple[str, str], float]  # of what stands beside each point
 
 
 def main() -> None:
@@ -114,22 +115,18 @@ def _minilm(folder: Path, rounds: int) -> Sequence[Figure]:
     model = minilm(folder)
     best = _best_batch(model)
     model = replace(model, most=best)  # as a plan would have it: the batch where the curve turns
-    bare: list[float] = []
-    seen: list[Round] = []
-    for place, (rate, measured) in enumerate(_rounds(model, rounds, before=lambda: bare_loop(model, best, _BARE_S)[0])):
-        bare.append(rate)
-        seen.append(measured)
-        print(f"minilm, round {place + 1}: onnxruntime alone {rate:.0f}/s at batch {best}", flush=True)
+    measured = list(_rounds(model, rounds, beside=lambda: bare_loop(model, best, _BARE_S)[0]))
+    seen = [points for _, points in measured]
+    bare = [rate for rates, _ in measured for rate in rates.values()]
     figures: list[Figure] = [median_figure("minilm_ort_rps", bare, "1/s", baseline=f"one thread, best batch ({best})")]
-    servers = sorted({server for points in seen for server, _ in points})
-    for server in servers:
+    for server in sorted({server for points in seen for server, _ in points}):
         shares = [
-            max(point.rps for (name, _), point in points.items() if name == server) / rate
-            for points, rate in zip(seen, bare, strict=True)
+            max(points[key].rps / rates[key] for key in points if key[0] == server)
+            for rates, points in measured
             if any(name == server for name, _ in points)
         ]
         name = "minilm_share_of_ort" if server == "ours" else f"{server}_minilm_share_of_ort"
-        figures.append(median_figure(name, shares, "fraction", baseline="onnxruntime alone at its best batch"))
+        figures.append(median_figure(name, shares, "fraction", baseline="onnxruntime alone just before and after"))
     return [*figures, *_of_each("minilm_", "cpu_ms", "ms", seen, lambda point: point.cpu_ms)]
 
 
@@ -213,28 +210,34 @@ def _overload(folder: Path, seconds: float) -> Sequence[Figure]:
 # ----------------------------------------------------------------------------------------------------------- rounds
 
 
-def _rounds(model: BenchModel, rounds: int, before: Callable[[], float] = lambda: 0.0) -> Iterator[tuple[float, Round]]:
-    """Every server once in each round, in an order that turns; `before` is measured at the start of each."""
+def _rounds(model: BenchModel, rounds: int, beside: Callable[[], float] = lambda: 0.0) -> Iterator[tuple[Rates, Round]]:
+    """Every server once in each round, in an order that turns; `beside` is measured just before and after each point."""
     starts = peers.starts()
     for place in range(rounds):
         names = list(starts)
         names = names if place % 2 == 0 else names[::-1]
-        first = before()
         points: dict[tuple[str, str], Point] = {}
+        rates: dict[tuple[str, str], float] = {}
         for name in names:
             try:
                 with starts[name](model) as serving:
                     for way in serving.ways:
+                        before = beside()
                         points[name, way] = point = drive(serving, way, _SECONDS)
-                        print(
-                            f"{model.name}, round {place + 1}: {name:9} {way:12} {point.cpu_ms:7.3f} ms CPU "
-                            f"{point.rps:8.0f}/s  p50 {point.p50_ms:7.2f} ms  p99 {point.p99_ms:7.2f} ms "
-                            f"(generator {point.generator_cores:.2f} cores)",
-                            flush=True,
-                        )
+                        rates[name, way] = (before + beside()) / 2
+                        _show(f"{model.name}, round {place + 1}: {name:9} {way:12}", point, rates[name, way])
             except NotStartedError as error:
                 print(f"{name}: left out of this round: {error.message}", flush=True)
-        yield first, points
+        yield rates, points
+
+
+def _show(what: str, point: Point, beside: float) -> None:
+    told = f", {point.rps / beside:.2f} of {beside:.0f}/s" if beside else ""
+    print(
+        f"{what} {point.cpu_ms:7.3f} ms CPU {point.rps:8.0f}/s  p50 {point.p50_ms:7.2f} ms  p99 {point.p99_ms:7.2f} ms "
+        f"(generator {point.generator_cores:.2f} cores{told})",
+        flush=True,
+    )
 
 
 def _of_each(
