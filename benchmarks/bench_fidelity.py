@@ -1,7 +1,8 @@
 """How well the plan's predictions hold on the real Triton, and what the plan is worth.
 
 Cells: three models x two configurations x 30, 60 and 85 % of capacity. Simulator and server get the same arrival
-times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals. A run that other programs disturb is done again, whatever it showed, and what they used of the cores is printed.
+times, so an error is the model's, not the sample's. Each round profiles anew and takes other arrivals.
+A run that other programs disturb is done again, whatever it showed, and what they used of the cores is printed.
 
     python -m benchmarks.bench_fidelity [--rounds 2] [--seconds 20] [--models digits,embed,emulated]
 """
