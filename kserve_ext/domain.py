@@ -22,6 +22,26 @@ class Protocol(StrEnum):
     GRPC = "grpc"
 
 
+class Scaler(StrEnum):
+    """Who sets the replicas, and by what it goes. The first two scale a Knative Revision, the others a Deployment."""
+
+    KPA = "kpa"  # Knative's pod autoscaler
+    KNATIVE_HPA = "knative-hpa"  # Knative's HPA class, on CPU
+    HPA = "hpa"  # a HorizontalPodAutoscaler on CPU
+    KEDA_RPS = "keda-rps"
+    KEDA_QUEUE = "keda-queue"
+    KEDA_GPU = "keda-gpu"
+    FIXED = "fixed"  # nobody: as many replicas as the busy rate needs
+
+    @property
+    def on_cpu(self) -> bool:
+        return self in (Scaler.KNATIVE_HPA, Scaler.HPA)
+
+    @property
+    def by_keda(self) -> bool:
+        return self.value.startswith("keda")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
     """99 % of requests answered within `p99_s`; `availability` is the share of requests answered at all."""
@@ -81,6 +101,10 @@ class Intent:
     profile: str | None = None  # path of a profile instead of model_repo/<model>/profiles/<hardware>.json
     policy: str = "default"
     neighbours: tuple[Neighbour, ...] = ()
+    scaler: Scaler | None = None  # None: Knative's pod autoscaler, and in Standard mode a fixed number of replicas
+    prometheus: str | None = None  # URL that KEDA asks
+    node_start_s: float | None = None  # how long a new node takes to come
+    vertical: bool = False  # whether to have CPU and memory recommended beside what is planned
     pins: Pins = dataclasses.field(default_factory=Pins)
 
 
@@ -198,6 +222,23 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HorizontalScaling:
+    """A HorizontalPodAutoscaler, ours or the one that KEDA makes, in place of Knative's pod autoscaler."""
+
+    scaler: Scaler
+    target: float  # per replica: percent of the CPU requested, requests per second, ms in the queue, percent of a GPU
+    at_capacity: float  # the same of a replica at its capacity
+    served_s: float  # of a request that waits for nothing: what is longer is the queue
+    window_s: float  # over which the query looks back; 0: no query
+    up_replicas: int  # at most so many more within `up_period_s`
+    up_period_s: float
+    down_stabilization_s: float  # the highest wish of so long counts
+    fallback_replicas: int  # while the query fails, if more do not run already; 0: those that run
+    polling_s: float = 0.0  # between two looks at zero replicas; 0: never at zero
+    cooldown_s: float = 0.0  # without a request before the last replica goes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What one replica asks for."""
 
@@ -254,6 +295,8 @@ class Plan:
     reasons: tuple[Reason, ...]
     warnings: tuple[Reason, ...] = ()
     neighbours: tuple[NeighbourPlan, ...] = ()
+    horizontal: HorizontalScaling | None = None  # of `scaling` only the bounds count then
+    placeholders: int = 0  # pods of low priority that keep room for as many replicas
 
     @property
     def all_stages(self) -> tuple[StagePlan, ...]:

@@ -18,6 +18,7 @@ from kserve_ext.bundles import bundle_for, write_bundle
 from kserve_ext.domain import Profile, Reason, Service
 from kserve_ext.errors import ManifestError, Problem
 from kserve_ext.files import read_text, write_text
+from kserve_ext.intent.mode import Mode, mode_of
 from kserve_ext.library import check_alone, profiles_for
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy.fleet.board import Place
@@ -32,7 +33,6 @@ from kserve_ext.policy.gpu.names import device_class
 from kserve_ext.policy.request import PlanRequest
 from kserve_ext.render.bundle import Bundle, to_yaml
 from kserve_ext.render.pbtxt import backend, format_config, parse_config
-from kserve_ext.render.runtime import Mode, mode_of
 
 PLAN_FILE = "fleet-plan.json"
 Progress = Callable[[int, int], None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from kserve_ext.domain import Intent, Pins, Profile, Quantiles, RateRange, ServicePoint, Slo, StageProfile
+from kserve_ext.domain import Intent, Pins, Profile, Quantiles, RateRange, Scaler, ServicePoint, Slo, StageProfile
 from kserve_ext.policy import PlanRequest, Settings
 
 SMALL = Settings(simulated_requests=600, confirmed_requests=1200, capacity_steps=6, rise_s=30)
@@ -60,12 +60,13 @@ def profile(
 def intent(
     *, slo_s: float = 0.05, low_rps: float = 20.0, high_rps: float = 400.0, availability: float = 0.999,
     hardware: tuple[str, ...] = ("cpu",), max_replicas: int | None = None,
-    cold_start_budget_s: float | None = None, pins: Pins | None = None,
+    cold_start_budget_s: float | None = None, pins: Pins | None = None, scaler: Scaler | None = None,
+    node_start_s: float | None = None,
 ) -> Intent:  # fmt: skip
     return Intent(
         name="service", namespace="default", model="m", slo=Slo(p99_s=slo_s, availability=availability),
         rate=RateRange(low_rps=low_rps, high_rps=high_rps), hardware=hardware, max_replicas=max_replicas,
-        cold_start_budget_s=cold_start_budget_s, pins=pins or Pins(),
+        cold_start_budget_s=cold_start_budget_s, pins=pins or Pins(), scaler=scaler, node_start_s=node_start_s,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from kserve_ext.domain import Neighbour, Protocol, RateRange
+from kserve_ext.domain import Neighbour, Protocol, RateRange, Scaler
 from kserve_ext.units import DURATION_ALLOWED, RATE_ALLOWED, parse_duration_s, parse_rate_rps
 
 DOMAIN = "kserve-ext.dev"
@@ -24,8 +24,11 @@ PLANNED = (
 )  # which fields admission filled in, so that a new intent is planned anew; written by admission
 INFEASIBLE = PREFIX + "infeasible"
 FLOOR = PREFIX + "floor"
+REPLAN = PREFIX + "replan"
 # Annotations for the operator: they say what is done with a plan, not what is planned. What each may be, the default first.
-OPERATOR_CHOICES: dict[str, tuple[str, ...]] = {INFEASIBLE: ("refuse", "admit"), FLOOR: ("on", "off")}
+OPERATOR_CHOICES: dict[str, tuple[str, ...]] = {
+    INFEASIBLE: ("refuse", "admit"), FLOOR: ("on", "off"), REPLAN: ("propose", "auto"),
+}  # fmt: skip
 NOT_INTENT = (LINT_IGNORE, PLANNED, *OPERATOR_CHOICES)
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
@@ -39,6 +42,8 @@ _MODEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _NEIGHBOUR = rf"[A-Za-z0-9][A-Za-z0-9._-]*\s+{_DURATION_PATTERN[1:-1]}\s+{_RATE_PATTERN[1:-1]}"
 _NEIGHBOURS_PATTERN = rf"^\s*{_NEIGHBOUR}(\s*;\s*{_NEIGHBOUR})*\s*$"
 _PATH_PATTERN = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
+_URL_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"
+_SCALERS = tuple(scaler.value for scaler in Scaler)
 _POLICY_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$|^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
 
@@ -213,6 +218,46 @@ ANNOTATIONS = (
         doc="Further models in the same replicas; storageUri then names the folder that holds all of them.",
         examples=("embed 120ms 5..60rps", "embed 120ms 5..60rps; ocr 300ms 2rps"),
         default="none: one model",
+    ),
+    Annotation(
+        key="scaler",
+        field="scaler",
+        parse=Scaler,
+        pattern=f"^({'|'.join(_SCALERS)})$",
+        allowed=", ".join(_SCALERS),
+        default="kpa in Knative mode, fixed in Standard mode",
+        doc="Who sets the replicas, and by what it goes.",
+        examples=("kpa", "keda-rps"),
+    ),
+    Annotation(
+        key="prometheus",
+        field="prometheus",
+        parse=str,
+        pattern=_URL_PATTERN,
+        allowed="an http or https URL such as http://prometheus.monitoring:9090",
+        default="none: required for keda-rps, keda-queue and keda-gpu",
+        doc="The Prometheus that KEDA asks.",
+        examples=("http://prometheus.monitoring:9090",),
+    ),
+    Annotation(
+        key="node-start",
+        field="node_start_s",
+        parse=_duration_s,
+        pattern=_DURATION_PATTERN,
+        allowed=DURATION_ALLOWED,
+        default="none: no placeholders",
+        doc="How long a new node takes to come; placeholder pods keep room for the replicas that would wait for one.",
+        examples=("4m",),
+    ),
+    Annotation(
+        key="vertical",
+        field="vertical",
+        parse={"off": False, "recommend": True}.__getitem__,
+        pattern="^(off|recommend)$",
+        allowed="off, recommend",
+        default="off",
+        doc="A VerticalPodAutoscaler that recommends CPU and memory and changes nothing; `status` shows it beside the plan.",
+        examples=("recommend",),
     ),
     Annotation(
         key="profile",

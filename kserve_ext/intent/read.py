@@ -27,6 +27,7 @@ from kserve_ext.intent.document import Node
 from kserve_ext.intent.objects import API_VERSION, KIND, find_services
 from kserve_ext.intent.pins import read_pins
 from kserve_ext.intent.predictor import check_predictor, model_in_storage_uri, served_container
+from kserve_ext.intent.scaling import check_scaling
 
 NAME_PATTERN = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
 # KServe calls the Knative Service NAME-predictor, and that is a DNS label of at most 63 characters.
@@ -78,6 +79,7 @@ def _service(node: Node, problems: list[Problem]) -> Service | None:
     check_predictor(predictor, problems)
     values = {"model": model_in_storage_uri(predictor, problems) or name} | _annotations(node, problems)
     pins = read_pins(node, problems)
+    check_scaling(node, values, problems)
     if values["model"] in [each.model for each in values.get("neighbours", ())]:
         written = node.get("metadata", "annotations", PREFIX + "neighbours")
         problems.append(written.problem("the service's own model among its neighbours", allowed="other models"))

@@ -16,6 +16,7 @@ from kserve_ext.intent.annotations import (
     OPERATOR_CHOICES,
     PLANNED,
     PREFIX,
+    REPLAN,
     Annotation,
 )
 from kserve_ext.intent.autoscaling import SCALE_METRICS
@@ -33,6 +34,7 @@ _PLANNED = {
 _CHOICES = {
     INFEASIBLE: "What the operator does with a service that no plan holds: refuse it, or admit it as written with a warning.",
     FLOOR: "Whether the operator keeps replicas ready ahead of forecast traffic.",
+    REPLAN: "What the operator does where what runs is not as profiled: say so, or plan anew, at most once an hour.",
 }
 _QUANTITY = {"type": ["string", "integer", "number"]}
 

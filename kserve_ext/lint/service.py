@@ -10,11 +10,11 @@ from functools import cached_property
 
 from kserve_ext.intent.annotations import PREFIX, parse_annotation
 from kserve_ext.intent.document import Node
+from kserve_ext.intent.mode import MODE_ANNOTATION, Mode
 from kserve_ext.intent.predictor import OTHER_SERVERS
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.facts import ClusterFacts
 from kserve_ext.lint.nodes import accelerators, arguments, items, main_container, quantity
-from kserve_ext.render.runtime import MODE_ANNOTATION, Mode
 
 AUTOSCALING = "autoscaling.knative.dev/"
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"

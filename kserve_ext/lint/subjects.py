@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kserve_ext.intent.document import Node
+from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.nodes import items
 from kserve_ext.lint.project import Project
 from kserve_ext.lint.service import Component, Runtime, Service
-from kserve_ext.render.runtime import Mode
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,13 +11,14 @@ import yaml
 from kserve_ext.domain import Plan, Profile
 from kserve_ext.errors import ModelError
 from kserve_ext.intent.annotations import FLOOR, PLANNED
+from kserve_ext.intent.mode import Mode, mode_of
 from kserve_ext.operator.filled import Object, difference
 from kserve_ext.operator.models import Model
 from kserve_ext.operator.review import Asked, is_intent, planned
 from kserve_ext.render.bundle import render, render_plan
 from kserve_ext.render.inferenceservice import names_our_runtime, render_inferenceservice
 from kserve_ext.render.predictor_runtime import is_custom
-from kserve_ext.render.runtime import Mode, mode_of, render_runtime
+from kserve_ext.render.runtime import render_runtime
 
 _APPLIED = ("servingruntime.yaml", "plan.yaml")
 

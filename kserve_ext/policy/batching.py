@@ -59,7 +59,7 @@ def search(
     ):
         if MOST_LOAD * replica.saturated_rps(stages) <= best_rps:
             break
-        candidate = _evaluate(replica, stages, limit_s, settings)
+        candidate = evaluate(replica, stages, limit_s, settings)
         best_rps = max(best_rps, candidate.capacity_rps)
         found.append(candidate)
     return tuple(sorted(found, key=lambda candidate: (-candidate.capacity_rps, candidate.longest_delay_s)))
@@ -123,7 +123,8 @@ def _side_stage(replica: Replica, index: int, main: StagePlan, main_index: int) 
     return replace(main, model=replica.models[index], max_batch_size=batch, max_queue_delay_s=0.0, instances=instances)
 
 
-def _evaluate(replica: Replica, stages: tuple[StagePlan, ...], limit_s: float, settings: Settings) -> Candidate:
+def evaluate(replica: Replica, stages: tuple[StagePlan, ...], limit_s: float, settings: Settings) -> Candidate:
+    """What one choice carries with p99 within `limit_s`."""
     saturated = replica.saturated_rps(stages)
     queue = batch_queue(replica, stages)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 
-from kserve_ext.domain import Plan, Resources, Scaling, StagePlan
+from kserve_ext.domain import HorizontalScaling, Plan, Resources, Scaling, StagePlan
 from kserve_ext.errors import PolicyError, Problem
 
 _STAGE_FIELDS = tuple(field.name for field in fields(StagePlan) if field.name != "model")
@@ -19,10 +19,20 @@ def decided_fields(plan: Plan) -> tuple[str, ...]:
     return (
         *(f"{path}.{name}" for path, _ in _stages(plan) for name in _STAGE_FIELDS),
         *(f"neighbours[{index}].capacity_rps" for index in range(len(plan.neighbours))),
-        *(f"scaling.{field.name}" for field in fields(Scaling)),
+        *_scaling_fields(plan),
         *(f"resources.{field.name}" for field in fields(Resources)),
         *_PLAN_FIELDS,
     )
+
+
+def _scaling_fields(plan: Plan) -> Iterator[str]:
+    if plan.horizontal is None:
+        yield from (f"scaling.{field.name}" for field in fields(Scaling))
+    else:
+        yield from ("scaling.min_replicas", "scaling.max_replicas")
+        yield from (f"horizontal.{field.name}" for field in fields(HorizontalScaling))
+    if plan.placeholders:
+        yield "placeholders"
 
 
 def _stages(plan: Plan) -> Iterator[tuple[str, StagePlan]]:

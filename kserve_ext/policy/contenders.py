@@ -1,6 +1,7 @@
 """Every policy of a comparison by name, ours beside those that people use. A name and a context in, a scaler out.
 
-Ours are Knative's autoscaler as a plan sets it, under the predictive floor; `ours-reactive` has the floor react only.
+Ours are what a plan sets, Knative's autoscaler or another that was asked for, under the predictive floor;
+`ours-reactive` has the floor react only.
 Where replicas batch, a plan comes along, and everything is sized by what one replica of it carries, not by a formula.
 The oracle is solved for the very requests of the workload. Nothing here is chosen by trace.
 """
@@ -18,10 +19,11 @@ from kserve_ext.errors import InputError, Problem
 from kserve_ext.policy.batching import replicas_for
 from kserve_ext.policy.floor import FloorSettings, Sizing, attained_by_one, sizing_from, sizing_from_capacity
 from kserve_ext.policy.floored import FlooredScaler
+from kserve_ext.policy.horizontal import simulated
 from kserve_ext.simulate.arrivals import Arrivals, Counts, per_second
 from kserve_ext.simulate.oracle import OracleScaler, count_compiled, count_reference, late_table, solve
 from kserve_ext.simulate.scaler import Scaler
-from kserve_ext.simulate.scalers import KedaScaler, KpaScaler, RequestRate, StaticScaler, perfect_rate
+from kserve_ext.simulate.scalers import KedaScaler, RequestRate, StaticScaler, perfect_rate
 from kserve_ext.simulate.scalers.kpa import from_plan
 from kserve_ext.simulate.scalers.registry import SCALER_NAMES, Context, scaler_named
 from kserve_ext.simulate.scalers.sizing import staffing_for
@@ -71,7 +73,7 @@ def _ours(context: Context, *, foresee: bool = True) -> Scaler[Any]:
     return _floored(context, from_plan(_scaling(context, sizing), concurrency_limit=0), sizing, foresee)
 
 
-def _floored(context: Context, reactive: KpaScaler, sizing: Sizing, foresee: bool) -> FlooredScaler:
+def _floored(context: Context, reactive: Scaler[Any], sizing: Sizing, foresee: bool) -> FlooredScaler:
     """The reactive part under the predictive floor."""
     workload = context.workload
     counts, step_s = _counts(context.history, context.seed) if context.history else ((), _BIN_S)
@@ -143,7 +145,10 @@ def _ours_planned(context: Context, sized: Sized, *, foresee: bool = True) -> Sc
         sized.plan.capacity_rps, sized.saturated_rps, _LATE_AT_CAPACITY,
         _ROOM + 2 * math.ceil(_busiest(context, 1) / sized.plan.capacity_rps),
     )  # fmt: skip
-    return _floored(context, from_plan(scaling, sized.plan.concurrency_limit), sizing, foresee)
+    reactive: Scaler[Any] = from_plan(scaling, sized.plan.concurrency_limit)
+    if (settings := sized.plan.horizontal) is not None:
+        reactive = simulated(settings, sized.plan.capacity_rps / sized.saturated_rps, context.bounds)
+    return _floored(context, reactive, sizing, foresee)
 
 
 def _static_peak(context: Context, sized: Sized) -> Scaler[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kserve_ext.domain import Intent, Plan, Reason
+from kserve_ext.domain import HorizontalScaling, Intent, Plan, Reason
 from kserve_ext.policy.replica import Replica, predict
 from kserve_ext.policy.request import Settings
 from kserve_ext.policy.scaling import PLANNED_METRICS
@@ -20,7 +20,7 @@ def with_warnings(plan: Plan, intent: Intent, replica: Replica | None, wanted_mi
     found = (
         *_concurrency(plan, intent, replica, settings),
         *_replicas(plan, intent, wanted_minimum),
-        *_target(plan, intent),
+        *(_target(plan, intent) if plan.horizontal is None else _horizontal(plan, plan.horizontal)),
         *_timeout(plan, intent),
     )
     return replace(plan, warnings=found)
@@ -88,6 +88,18 @@ def _target(plan: Plan, intent: Intent) -> Iterator[Reason]:
     ):
         text = f"scaling on {scaler.metric} is kept, but the target of {scaler.target:g} counts requests in flight: set one"
         yield Reason(field="scaling.target", code="target-of-other-metric", text=text, numbers=numbers)
+
+
+def _horizontal(plan: Plan, scaler: HorizontalScaling) -> Iterator[Reason]:
+    if scaler.scaler.by_keda and plan.scaling.min_replicas == 0:
+        text = (
+            "minReplicas 0 is kept, but nothing holds a request until a replica is ready: at zero replicas each one fails, and "
+            "none of them is counted. Only a forecast of the operator wakes the service"
+        )
+        yield Reason(field="scaling.min_replicas", code="keda-zero-loses-requests", text=text)
+    if scaler.scaler.on_cpu and plan.resources.accelerators:
+        text = "the model runs on an accelerator: the CPU shows the server's front end, and follows the load only as that does"
+        yield Reason(field="horizontal.target", code="cpu-beside-accelerator", text=text)
 
 
 def _timeout(plan: Plan, intent: Intent) -> Iterator[Reason]:

@@ -7,19 +7,23 @@ binding constraint and the nearest plan that works. Pure and deterministic.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from kserve_ext.domain import Intent, Plan, Prediction, Profile, Reason
+from kserve_ext.domain import Intent, Plan, Prediction, Profile, Reason, Resources
 from kserve_ext.errors import InfeasibleError, Problem, ProfileError
 from kserve_ext.policy import batching, concurrency, explanations, infeasible, replicas, resources
 from kserve_ext.policy.accelerators import accelerators
 from kserve_ext.policy.batching import Candidate
 from kserve_ext.policy.contradictions import with_warnings
-from kserve_ext.policy.replica import build_replica
+from kserve_ext.policy.horizontal import Room
+from kserve_ext.policy.replica import Replica, build_replica
 from kserve_ext.policy.request import PlanRequest
+from kserve_ext.policy.scaled import Scaled, horizontal_scaler, horizontally, with_placeholders
 from kserve_ext.policy.scaling import PLANNED_METRICS, scaling, scaling_metric
-from kserve_ext.policy.served import Choice, carried, limit_s, serve
+from kserve_ext.policy.served import Choice, Served, carried, limit_s, serve
 from kserve_ext.policy.shape import instance_counts
+from kserve_ext.policy.signals import signal_of
 from kserve_ext.policy.timeouts import queue_drain_s, timeout
 from kserve_ext.policy.together import plan_together
 from kserve_ext.policy.tuning import Rules, has_choice, tune
@@ -62,16 +66,10 @@ def choose(request: PlanRequest) -> Choice:
 
 
 def _choose_on(request: PlanRequest, profile: Profile) -> Choice:
-    intent, settings = request.intent, request.settings
+    intent = request.intent
     replica = build_replica(profile)
-    allowed_s = limit_s(intent, settings)
     tried: list[Candidate] = []
-    for group in instance_counts(replica, accelerated=bool(accelerators(profile.hardware))):
-        candidates = tuple(
-            candidate
-            for count in group
-            for candidate in batching.search(replica, instances=count, limit_s=allowed_s, settings=settings)
-        )
+    for candidates in _candidates(request, profile, replica):
         tried += candidates
         held = tuple(sorted((c for c in candidates if c.capacity_rps > 0), key=lambda c: -c.capacity_rps))
         if not held:
@@ -85,31 +83,33 @@ def _choose_on(request: PlanRequest, profile: Profile) -> Choice:
     raise infeasible.on(profile, replica, tried, request)
 
 
+def _candidates(request: PlanRequest, profile: Profile, replica: Replica) -> Iterator[tuple[Candidate, ...]]:
+    """The choices of batching by the size of a replica; only the one that is kept, where one is."""
+    settings, allowed_s = request.settings, limit_s(request.intent, request.settings)
+    if request.kept:
+        yield (batching.evaluate(replica, request.kept, allowed_s, settings),)
+        return
+    for group in instance_counts(replica, accelerated=bool(accelerators(profile.hardware))):
+        yield tuple(
+            candidate
+            for count in group
+            for candidate in batching.search(replica, instances=count, limit_s=allowed_s, settings=settings)
+        )
+
+
 def assemble(request: PlanRequest, choice: Choice) -> Plan:
     """The plan for a choice: everything that follows from it, with reasons and warnings."""
     intent, settings, profile, chosen = request.intent, request.settings, choice.profile, choice.chosen
     served = serve(intent, choice, settings)
-    targets = _targets(intent, served.at_capacity, served.concurrency_limit)
-    metric = scaling_metric(intent.pins)
-    target, target_reason = targets.get(metric, targets["concurrency"])
-
     start_s = replicas.cold_start_s((profile,), settings)
     min_replicas, min_reason = replicas.least(intent, chosen.capacity_rps, start_s)
     max_replicas, max_reason = replicas.most(intent, choice.needed, min_replicas)
-    scaler, scaler_reasons = scaling(
-        intent, target=target, needed=choice.needed, min_replicas=min(min_replicas, max_replicas),
-        max_replicas=max_replicas, start_s=start_s,
-    )  # fmt: skip
-    scaler_reasons = (target_reason, *scaler_reasons)
-    if has_choice(scaler, intent, chosen.capacity_rps):
-        rules = Rules(scaling=scaler, reasons=scaler_reasons, targets=targets)
-        scaler, scaler_reasons = tune(
-            rules, carried(served, start_s, settings), intent, served.concurrency_limit, settings, request.load
-        )
-    drain_s = queue_drain_s(served)
-    timeout_s, timeout_reason = timeout(intent, drain_s, intent.slo.p99_s, scaler.min_replicas, start_s)
     load = resources.Load(profile=profile, stages=chosen.stages, capacity_rps=chosen.capacity_rps)
     wanted, resource_reasons = resources.size((load,), intent.pins, settings)
+    room = Room(min_replicas=min(min_replicas, max_replicas), max_replicas=max_replicas, needed=choice.needed)
+    scaled = _scaled(request, served, room, start_s, wanted)
+    drain_s = queue_drain_s(served)
+    timeout_s, timeout_reason = timeout(intent, drain_s, intent.slo.p99_s, scaled.knative.min_replicas, start_s)
     decided = Plan(
         service=intent.name,
         namespace=intent.namespace,
@@ -119,7 +119,9 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
         slo=intent.slo,
         stages=chosen.stages,
         concurrency_limit=served.concurrency_limit,
-        scaling=scaler,
+        scaling=scaled.knative,
+        horizontal=scaled.horizontal,
+        placeholders=scaled.placeholders,
         timeout_s=timeout_s,
         resources=wanted,
         capacity_rps=chosen.capacity_rps,
@@ -130,11 +132,33 @@ def assemble(request: PlanRequest, choice: Choice) -> Plan:
             explanations.hardware(intent, profile, choice.refused), *served.reasons,
             explanations.capacity(chosen, intent, settings), explanations.margin(settings),
             explanations.replicas_at_high_rate(choice.needed, intent, chosen, request.load),
-            served.prediction_reason, served.limit_reason, min_reason, max_reason, *scaler_reasons, timeout_reason,
+            served.prediction_reason, served.limit_reason, min_reason, max_reason, *scaled.reasons, timeout_reason,
             *resource_reasons,
         ),
     )  # fmt: skip
     return with_warnings(decided, intent, choice.replica, min_replicas, settings)
+
+
+def _scaled(request: PlanRequest, served: Served, room: Room, start_s: float, wanted: Resources) -> Scaled:
+    """Knative's autoscaler, tried on a rise of the load where it has a choice; or the one asked for in its place."""
+    intent, settings, capacity_rps = request.intent, request.settings, served.choice.chosen.capacity_rps
+    targets = _targets(intent, served.at_capacity, served.concurrency_limit)
+    target, target_reason = targets.get(scaling_metric(intent.pins), targets["concurrency"])
+    scaler, reasons = scaling(
+        intent, target=target, needed=room.needed, min_replicas=room.min_replicas, max_replicas=room.max_replicas,
+        start_s=start_s,
+    )  # fmt: skip
+    if (asked := horizontal_scaler(intent)) is not None:
+        signal = signal_of(asked, served, wanted)
+        decided = horizontally(request, scaler, room, carried(served, start_s, settings), signal)
+        return with_placeholders(decided, request, capacity_rps)
+    reasons = (target_reason, *reasons)
+    if has_choice(scaler, intent, capacity_rps):
+        rules = Rules(scaling=scaler, reasons=reasons, targets=targets)
+        scaler, reasons = tune(
+            rules, carried(served, start_s, settings), intent, served.concurrency_limit, settings, request.load
+        )
+    return with_placeholders(Scaled(knative=scaler, reasons=reasons), request, capacity_rps)
 
 
 def _targets(intent: Intent, at_capacity: Prediction, concurrency_limit: int) -> dict[str, tuple[float, Reason]]:

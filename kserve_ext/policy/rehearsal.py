@@ -1,6 +1,6 @@
 """The autoscaler tried out on a rise of the load before it is written down: how late it would be, at what price.
 
-Knative's own decision runs second by second over replicas that take their time to start. Requests flow; what one
+Its own decision runs second by second over replicas that take their time to start. Requests flow; what one
 replica does at a rate is known, so no single request is simulated, and a rise of half an hour takes some 30 ms.
 """
 
@@ -10,14 +10,16 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kserve_ext.domain import Scaling
 from kserve_ext.policy.load import Values
-from kserve_ext.simulate.scaler import Second, Tick
-from kserve_ext.simulate.scalers.kpa import KpaScaler, from_plan
+from kserve_ext.simulate.scaler import Scaler, Second, Tick
+from kserve_ext.simulate.scalers.bounds import Bounds
+from kserve_ext.simulate.scalers.kpa import from_plan
 
 _SETTLING_S = 120  # at the first rate, before anything counts
 _LATE_AT_CAPACITY = 0.01  # capacity is where p99 is reached
@@ -70,12 +72,13 @@ def rehearse_all(
 
     A lower utilization runs more replicas, so no later one is cheaper. Where none holds, the least late comes first.
     """
-    counts = np.random.default_rng((seed, 3 << 20)).poisson(np.concatenate((_settling(rates_rps), rates_rps)))
+    counts = settled(rates_rps, np.random.default_rng((seed, 3 << 20)))
     found: list[Rehearsal] = []
     for utilization in utilizations:
         for scaling, window_s in itertools.product(scalings, windows_s):
             tried = replace(scaling, target_utilization_percent=utilization, window_s=window_s)
-            late, billed = rehearse(from_plan(tried, concurrency_limit), carried, rates_rps, counts)
+            scaler = from_plan(tried, concurrency_limit)
+            late, billed = rehearse(scaler, scaler.bounds, carried, rates_rps, counts)
             found.append(Rehearsal(scaling=tried, late=late, billed=billed))
         if any(each.holds for each in found):
             break
@@ -93,11 +96,18 @@ def _rank(found: Sequence[Rehearsal]) -> Callable[[Rehearsal], tuple[bool, float
     return rank
 
 
-def rehearse(scaler: KpaScaler, carried: Carried, rates_rps: Values, counts: NDArray[np.int64]) -> tuple[float, float]:
+def settled(rates_rps: Values, random: np.random.Generator) -> NDArray[np.int64]:
+    """Requests in each second of the rates, after some at the first one."""
+    return random.poisson(np.concatenate((_settling(rates_rps), rates_rps)))
+
+
+def rehearse(
+    scaler: Scaler[Any], bounds: Bounds, carried: Carried, rates_rps: Values, counts: NDArray[np.int64]
+) -> tuple[float, float]:
     """Share of the requests that are late, and replicas billed on average. `counts` begin with the settling time."""
     rates = np.concatenate((_settling(rates_rps), rates_rps)).tolist()
-    fewest = max(1, scaler.bounds.min_replicas)
-    ready = scaler.bounds.within(max(fewest, math.ceil(rates[0] / carried.capacity_rps)))
+    fewest = max(1, bounds.min_replicas)
+    ready = bounds.within(max(fewest, math.ceil(rates[0] / carried.capacity_rps)))
     state, starting, seen = scaler.start(ready), list[float](), list[Second]()
     backlog = late = sent = billed = 0.0
     for second, (rate_rps, arrived) in enumerate(zip(rates, counts.tolist(), strict=True)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kserve_ext.domain import Intent, Plan, Profile
+from kserve_ext.domain import Intent, Plan, Profile, StagePlan
 from kserve_ext.policy.load import Load
 
 
@@ -31,7 +31,8 @@ class Settings:
 class PlanRequest:
     """One service to plan: what is wanted and what was measured, by hardware kind; the load over time if it is known.
 
-    `neighbours` are the profiles of the intent's further models, by model and hardware kind.
+    `neighbours` are the profiles of the intent's further models, by model and hardware kind. `kept` is the batching of a
+    service that runs, where it is not to change: a model's config lies on its volume, out of reach of who re-plans.
     """
 
     intent: Intent
@@ -39,6 +40,7 @@ class PlanRequest:
     settings: Settings = field(default_factory=Settings)
     load: Load | None = None
     neighbours: Mapping[str, Mapping[str, Profile]] = field(default_factory=dict)
+    kept: tuple[StagePlan, ...] = ()
 
 
 Policy = Callable[[PlanRequest], Plan]

@@ -12,15 +12,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kserve_ext.domain import Intent, NeighbourPlan, Pins, Plan, Profile, RateRange, Reason, Scaling
+from kserve_ext.domain import Intent, NeighbourPlan, Pins, Plan, Profile, RateRange, Reason
 from kserve_ext.errors import InfeasibleError, Problem, ProfileError
 from kserve_ext.policy import batching, concurrency, explanations, infeasible, replicas, resources
 from kserve_ext.policy.contradictions import with_warnings
+from kserve_ext.policy.horizontal import Room
 from kserve_ext.policy.members import Member, check_apart, choices_for, members_of
 from kserve_ext.policy.rehearsal import Carried
 from kserve_ext.policy.request import PlanRequest, Settings
+from kserve_ext.policy.scaled import Scaled, horizontal_scaler, horizontally, with_placeholders
 from kserve_ext.policy.scaling import scaling
 from kserve_ext.policy.served import Choice, Served, serve
+from kserve_ext.policy.signals import requests_signal
 from kserve_ext.policy.timeouts import queue_drain_s, timeout
 from kserve_ext.policy.tuning import Rules, has_choice, tune
 
@@ -83,12 +86,11 @@ def _plan_on(request: PlanRequest, profiles: Sequence[Profile], refused: Mapping
              for each, choice in zip(members, choices, strict=True)]  # fmt: skip
     min_replicas, min_reason = max(least, key=lambda found: found[0])
     max_replicas, max_reason = replicas.most(whole, needed, min_replicas)
-    scaler, scaler_reasons = _scaling(
-        request, whole, served, target_rps, needed, (min(min_replicas, max_replicas), max_replicas), limit, start_s
-    )
+    room = Room(min_replicas=min(min_replicas, max_replicas), max_replicas=max_replicas, needed=needed)
+    scaled = _scaled(replace(request, intent=whole), served, target_rps, room, limit, start_s)
     timeout_s, timeout_reason = timeout(
         intent, math.fsum(queue_drain_s(each) for each in served), max(each.intent.slo.p99_s for each in members),
-        scaler.min_replicas, start_s,
+        scaled.knative.min_replicas, start_s,
     )  # fmt: skip
     wanted, resource_reasons = resources.size(
         [resources.Load(profile=each.choice.profile, stages=each.choice.chosen.stages,
@@ -98,13 +100,14 @@ def _plan_on(request: PlanRequest, profiles: Sequence[Profile], refused: Mapping
     decided = Plan(
         service=intent.name, namespace=intent.namespace, model=intent.model, hardware=profiles[0].hardware,
         protocol=intent.protocol, slo=intent.slo, stages=first.choice.chosen.stages, concurrency_limit=limit,
-        scaling=scaler, timeout_s=timeout_s, resources=wanted, capacity_rps=first.choice.chosen.capacity_rps,
+        scaling=scaled.knative, horizontal=scaled.horizontal, placeholders=scaled.placeholders, timeout_s=timeout_s,
+        resources=wanted, capacity_rps=first.choice.chosen.capacity_rps,
         margin=settings.margin, prediction=first.prediction, replicas_at_high_rate=needed,
         neighbours=tuple(_neighbour(each) for each in others),
         reasons=(
             explanations.hardware(intent, profiles[0], refused), *_model_reasons(served, settings),
             explanations.margin(settings), _needed_reason(needed, total.high_rps, target_rps, members, choices),
-            limit_reason, min_reason, max_reason, *scaler_reasons, timeout_reason, *resource_reasons,
+            limit_reason, min_reason, max_reason, *scaled.reasons, timeout_reason, *resource_reasons,
         ),
     )  # fmt: skip
     # What the pods carry is told by the sum of all requests, as the autoscaler sees them.
@@ -151,19 +154,22 @@ def _starved(intent: Intent, served: Sequence[Served]) -> Iterator[Reason]:
         yield Reason(field="concurrency_limit", code="concurrency-starves-models", text=text, numbers=numbers)
 
 
-def _scaling(
-    request: PlanRequest, whole: Intent, served: Sequence[Served], target_rps: float, needed: int,
-    bounds: tuple[int, int], limit: int, start_s: float,
-) -> tuple[Scaling, tuple[Reason, ...]]:  # fmt: skip
-    """The autoscaler over the sum of all requests."""
-    intent, settings = request.intent, request.settings
-    by_user = "metric" in intent.pins.autoscaling or intent.pins.scale_metric is not None
-    pinned = intent.pins if by_user else replace(intent.pins, scale_metric="rps")
-    target, target_reason = _told_target(intent, served, target_rps, by_rps=not by_user)
+def _scaled(
+    request: PlanRequest, served: Sequence[Served], target_rps: float, room: Room, limit: int, start_s: float
+) -> Scaled:
+    """The autoscaler over the sum of all requests, whose rates `request.intent` has."""
+    whole, settings = request.intent, request.settings
+    by_user = "metric" in whole.pins.autoscaling or whole.pins.scale_metric is not None
+    pinned = whole.pins if by_user else replace(whole.pins, scale_metric="rps")
+    target, target_reason = _told_target(whole, served, target_rps, by_rps=not by_user)
     scaler, reasons = scaling(
-        replace(whole, pins=pinned), target=target, needed=needed, min_replicas=bounds[0], max_replicas=bounds[1],
-        start_s=start_s,
+        replace(whole, pins=pinned), target=target, needed=room.needed, min_replicas=room.min_replicas,
+        max_replicas=room.max_replicas, start_s=start_s,
     )  # fmt: skip
+    carried = _carried(served, target_rps, start_s)
+    if horizontal_scaler(whole) is not None:
+        signal = requests_signal(target_rps, carried.saturated_rps, target_reason.text)
+        return with_placeholders(horizontally(request, scaler, room, carried, signal), request, target_rps)
     if not by_user:
         text = "arrivals add up over the models; requests in flight do not, as those of one model take longer than another's"
         told = Reason(field="scaling.metric", code="metric-rps-of-all-models", text=text)
@@ -172,8 +178,8 @@ def _scaling(
     fixed = replace(whole, pins=replace(pinned, scale_target=target))
     if has_choice(scaler, fixed, target_rps):
         rules = Rules(scaling=scaler, reasons=reasons, targets={scaler.metric: (target, target_reason)})
-        scaler, reasons = tune(rules, _carried(served, target_rps, start_s), fixed, limit, settings, None)
-    return scaler, reasons
+        scaler, reasons = tune(rules, carried, fixed, limit, settings, None)
+    return with_placeholders(Scaled(knative=scaler, reasons=reasons), request, target_rps)
 
 
 def _told_target(intent: Intent, served: Sequence[Served], target_rps: float, *, by_rps: bool) -> tuple[float, Reason]:

@@ -41,7 +41,7 @@ def tune(
 ) -> tuple[Scaling, tuple[Reason, ...]]:
     """The settings of the best rehearsal, and the reasons with what it showed."""
     scaling, pinned = rules.scaling, intent.pins.autoscaling
-    rates_rps, words = _piece(intent, settings, load)
+    rates_rps, words = piece(intent, settings, load)
     fixed_metric = "metric" in pinned or intent.pins.scale_metric is not None
     fixed_target = "target" in pinned or intent.pins.scale_target is not None
     found = rehearse_all(
@@ -62,7 +62,8 @@ def _windows(by_rule_s: float) -> tuple[float, ...]:
     return (by_rule_s, _SHORT_WINDOW_S) if by_rule_s > _SHORT_WINDOW_S else (by_rule_s,)
 
 
-def _piece(intent: Intent, settings: Settings, load: Load | None) -> tuple[Values, str]:
+def piece(intent: Intent, settings: Settings, load: Load | None) -> tuple[Values, str]:
+    """The rates that an autoscaler is tried on, and what they are in words."""
     if load is not None:
         return steepest(load, settings.rise_s), f"the steepest {format_duration(settings.rise_s)} of {load.source}"
     span = f"a rise from {intent.rate.low_rps:.4g} to {intent.rate.high_rps:.4g} rps"

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from kserve_ext.domain import NeighbourPlan, Plan, Reason, Service
 from kserve_ext.errors import ModelError, Problem
+from kserve_ext.intent.mode import mode_of
+from kserve_ext.render.autoscaler import render_autoscaler
+from kserve_ext.render.beside import render_placeholders, render_recommender
 from kserve_ext.render.inferenceservice import names_our_runtime, render_inferenceservice
 from kserve_ext.render.pbtxt import format_config, parse_config
 from kserve_ext.render.planned import notes, planned_config, planned_ensemble
 from kserve_ext.render.predictor_runtime import is_custom
-from kserve_ext.render.runtime import IMAGE, mode_of, render_runtime
+from kserve_ext.render.runtime import IMAGE, render_runtime
 from kserve_ext.render.text import to_yaml as to_yaml
 
 if TYPE_CHECKING:
     from kserve_ext.render.pbtxt import ModelConfig
 
+_NO_ROOM_KEPT = ("placeholders", 0)
 MODEL_REPOSITORY = "model_repo"  # folder of the bundle to be copied over the repository that storageUri names
 
 
@@ -43,8 +47,10 @@ def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: s
     namespace = service.manifest.get("metadata", {}).get("namespace")
     objects = {"inferenceservice.yaml": manifest, "plan.yaml": render_plan(plan, left_out, namespace)}
     if names_our_runtime(manifest, plan):
-        runtime = render_runtime(plan, mode=mode_of(manifest), namespace=namespace, image=image)
+        grace_s = manifest["spec"]["predictor"].get("terminationGracePeriodSeconds")
+        runtime = render_runtime(plan, mode=mode_of(manifest), namespace=namespace, image=image, grace_s=grace_s)
         objects = {"servingruntime.yaml": runtime, **objects}
+    objects |= scaling_objects(service, plan, manifest)
     objects["kustomization.yaml"] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -54,14 +60,27 @@ def render(service: Service, plan: Plan, configs: Mapping[str, str], *, image: s
     return Bundle(files=files | (_model_repository(plan, bases) if bases else {}), notes=left_out)
 
 
+def scaling_objects(service: Service, plan: Plan, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What scales and places the replicas of a rendered service beside KServe and Knative, by file."""
+    namespace = service.manifest.get("metadata", {}).get("namespace")
+    found = {"autoscaler.yaml": render_autoscaler(service, plan, namespace)}
+    if service.intent.vertical:
+        found["recommender.yaml"] = render_recommender(plan, namespace)
+    if plan.placeholders:
+        predictor = manifest["spec"]["predictor"]
+        found["placeholders.yaml"] = render_placeholders(plan, predictor, mode_of(manifest), namespace)
+    return {file: one for file, one in found.items() if one is not None}
+
+
 def render_plan(plan: Plan, left_out: tuple[Reason, ...] = (), namespace: str | None = None) -> dict[str, Any]:
     """The ConfigMap NAME-plan: the plan's values, and the reason for each in words."""
     metadata = {"name": f"{plan.service}-plan"} | ({"namespace": namespace} if namespace else {})
     values = _values(dataclasses.replace(plan, reasons=(), warnings=()))
+    values = {key: value for key, value in values.items() if value not in (None, []) and (key, value) != _NO_ROOM_KEPT}
+    if plan.horizontal is not None:
+        values["scaling"] = {name: values["scaling"][name] for name in ("min_replicas", "max_replicas")}
     data = {
-        "plan.yaml": to_yaml(
-            {key: value for key, value in values.items() if key not in ("reasons", "warnings") and value != []}
-        ),
+        "plan.yaml": to_yaml(values),
         "reasons.txt": _in_words(plan.reasons),
     }
     if plan.warnings or left_out:

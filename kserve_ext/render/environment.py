@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from kserve_ext.domain import Plan, StagePlan
 from kserve_ext.errors import ManifestError, Problem
-from kserve_ext.render.runtime import MARGIN_S, PRE_STOP_S, STANDARD_GRACE_S, Mode, exit_timeout_s, library_environment
+from kserve_ext.intent.mode import Mode
+from kserve_ext.render.runtime import MARGIN_S, PRE_STOP_S, exit_timeout_s, library_environment, standard_grace_s
 
 _PREFIX = "KSERVE_EXT_"
 
@@ -22,10 +23,15 @@ def seconds_text(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-def planned_environment(plan: Plan, mode: Mode, source: str = "") -> dict[str, str]:
-    """The variables by name. Raises ManifestError for the plan of an ensemble, which one predictor is not."""
+def planned_environment(
+    plan: Plan, mode: Mode, source: str = "", pod_grace_s: float | None = None
+) -> dict[str, str]:  # fmt: skip
+    """The variables by name; `pod_grace_s` is that of the pods in Standard mode where it is not the plan's.
+
+    Raises ManifestError for the plan of an ensemble, which one predictor is not.
+    """
     stage = _only_stage(plan, source)
-    drain_s, grace_s = _end(mode, plan.timeout_s)
+    drain_s, grace_s = _end(mode, plan.timeout_s, pod_grace_s or standard_grace_s(plan.timeout_s))
     settings = {
         "max_batch_size": str(stage.max_batch_size),
         "max_queue_delay_s": seconds_text(stage.max_queue_delay_s),
@@ -39,7 +45,7 @@ def planned_environment(plan: Plan, mode: Mode, source: str = "") -> dict[str, s
     return {variable_name(field): text for field, text in settings.items()} | library_environment(stage.threads)
 
 
-def _end(mode: Mode, timeout_s: float) -> tuple[float, float]:
+def _end(mode: Mode, timeout_s: float, pod_grace_s: float) -> tuple[float, float]:
     """How long the server still takes requests after SIGTERM, and by when it has ended.
 
     Knative holds SIGTERM back until its proxy has drained, so there is nothing left to wait for. In Standard mode
@@ -47,7 +53,7 @@ def _end(mode: Mode, timeout_s: float) -> tuple[float, float]:
     """
     if mode is Mode.KNATIVE:
         return 0.0, float(exit_timeout_s(mode, timeout_s))
-    return PRE_STOP_S, STANDARD_GRACE_S - MARGIN_S
+    return PRE_STOP_S, pod_grace_s - MARGIN_S
 
 
 def _only_stage(plan: Plan, source: str) -> StagePlan:

@@ -11,22 +11,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kserve_ext.domain import Plan, Service
+from kserve_ext.domain import HorizontalScaling, Plan, Scaler, Service
 from kserve_ext.errors import ManifestError, Problem
+from kserve_ext.intent.mode import MODE_ANNOTATION, Mode, mode_of
+from kserve_ext.intent.scaling import AUTOSCALER_CLASS, HPA_CLASS, autoscaler_class
 from kserve_ext.render.environment import planned_environment
 from kserve_ext.render.predictor_runtime import is_custom, predictor_runtime
-from kserve_ext.render.runtime import (
-    CLUSTER_RUNTIMES,
-    MODE_ANNOTATION,
-    PROTOCOL_VERSION,
-    Mode,
-    mode_of,
-    runtime_name,
-)
+from kserve_ext.render.runtime import CLUSTER_RUNTIMES, PROTOCOL_VERSION, runtime_name, standard_grace_s
+from kserve_ext.render.text import decimal
 from kserve_ext.units import format_cpu, format_mebibytes
 
 AUTOSCALING = "autoscaling.knative.dev/"
-_AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 _CONFIG_NAME = "--model-config-name"
 _MAIN_CONTAINER = "kserve-container"
 
@@ -71,6 +66,8 @@ def _scale_in_knative(predictor: dict[str, Any], annotations: Mapping[str, Any],
 
 def autoscaling_annotations(plan: Plan) -> dict[str, str]:
     """Knative's annotations without their prefix. min-scale and max-scale are absent: KServe drops them for its fields."""
+    if plan.horizontal is not None:
+        return _hpa_annotations(plan.horizontal, plan.scaling.initial_scale)
     scaling = plan.scaling
     from_zero = {}
     if scaling.activation_scale > 1:  # Knative refuses 1, which is what it does without
@@ -79,10 +76,10 @@ def autoscaling_annotations(plan: Plan) -> dict[str, str]:
         from_zero["scale-to-zero-pod-retention-period"] = f"{math.ceil(scaling.scale_to_zero_retention_s)}s"
     return {
         "metric": scaling.metric,
-        "target": _decimal(scaling.target),
-        "target-utilization-percentage": _decimal(scaling.target_utilization_percent),
-        "panic-threshold-percentage": _decimal(scaling.panic_threshold_percent),
-        "panic-window-percentage": _decimal(scaling.panic_window_percent),
+        "target": decimal(scaling.target),
+        "target-utilization-percentage": decimal(scaling.target_utilization_percent),
+        "panic-threshold-percentage": decimal(scaling.panic_threshold_percent),
+        "panic-window-percentage": decimal(scaling.panic_window_percent),
         "target-burst-capacity": str(scaling.target_burst_capacity),
         "window": f"{math.ceil(scaling.window_s)}s",
         "scale-down-delay": f"{math.ceil(scaling.scale_down_delay_s)}s",
@@ -91,17 +88,26 @@ def autoscaling_annotations(plan: Plan) -> dict[str, str]:
     }
 
 
+def _hpa_annotations(settings: HorizontalScaling, initial_scale: int) -> dict[str, str]:
+    """Of Knative's HPA class. No window: one would hold back the way up as long as the way down."""
+    return {
+        "class": HPA_CLASS, "metric": "cpu", "target": decimal(settings.target), "initial-scale": str(initial_scale),
+    }  # fmt: skip
+
+
 def _scale_in_standard(predictor: dict[str, Any], annotations: dict[str, Any], plan: Plan) -> None:
-    """As many replicas as the busy rate needs, all the time: KServe's HPA knows CPU and memory, not requests.
+    """Without a scaler of ours as many replicas as the busy rate needs, all the time: KServe's HPA knows no requests.
 
     containerConcurrency is left out, because nothing in this mode holds it.
     """
-    if annotations.setdefault(_AUTOSCALER_CLASS, "none") == "none":
+    scaler = plan.horizontal.scaler if plan.horizontal is not None else Scaler.FIXED
+    if annotations.setdefault(AUTOSCALER_CLASS, autoscaler_class(scaler)) == "none":
         predictor.setdefault("minReplicas", plan.replicas_at_high_rate)
     else:
         predictor.setdefault("minReplicas", max(1, plan.scaling.min_replicas))
         predictor.setdefault("maxReplicas", plan.scaling.max_replicas)
     predictor.setdefault("timeout", math.ceil(plan.timeout_s))
+    predictor.setdefault("terminationGracePeriodSeconds", standard_grace_s(plan.timeout_s))
 
 
 def _serve_custom(predictor: dict[str, Any], plan: Plan, mode: Mode, source: str) -> None:
@@ -117,7 +123,7 @@ def _serve_custom(predictor: dict[str, Any], plan: Plan, mode: Mode, source: str
         served = next((one for one in containers if one.get("name") == _MAIN_CONTAINER), containers[0])
     written = served.setdefault("env", [])
     names = {variable.get("name") for variable in written}
-    planned = planned_environment(plan, mode, source)
+    planned = planned_environment(plan, mode, source, predictor.get("terminationGracePeriodSeconds"))
     written += [{"name": name, "value": text} for name, text in planned.items() if name not in names]
     _fill_resources(served, plan)
 
@@ -181,11 +187,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
-
-
-def _decimal(value: float) -> str:
-    """A decimal number to the thousandth, without an exponent: 11.20 -> `11.2`."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _camel(name: str) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from kserve_ext.domain import Plan, Protocol
+from kserve_ext.intent.mode import Mode
 from kserve_ext.render.runtime import (
     CLUSTER_RESOURCES,
     GRPC_PORT,
     HTTP_PORT,
     PROTOCOL_VERSION,
-    Mode,
     library_environment,
     ports,
     probes,

@@ -5,17 +5,15 @@ The image, ports, probes, flags and security of the container. A plan's resource
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+import math
 from typing import Any
 
 from kserve_ext.domain import Plan, Protocol
-from kserve_ext.errors import ManifestError, Problem
+from kserve_ext.intent.mode import Mode
 from kserve_ext.units import format_mebibytes
 
 IMAGE = "nvcr.io/nvidia/tritonserver:25.08-py3"
 CLUSTER_RUNTIME = "kserve-ext-triton"
-MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8080, 9000, 8002
 PROTOCOL_VERSION = {Protocol.REST: "v2", Protocol.GRPC: "grpc-v2"}
@@ -24,7 +22,7 @@ _UID = 1000  # triton-server in NVIDIA's image
 _DEFAULT_EXIT_S = 30.0  # Triton's own exit timeout
 _QUIET_S = 30.0  # queue-proxy's wait before a pod drains, inside the grace period (Knative drainSleepDuration)
 PRE_STOP_S = 5.0  # Standard mode: time for the endpoints to forget the pod before Triton refuses connections
-STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds
+STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds, the least that is asked for
 MARGIN_S = 5.0  # between Triton's exit and the kill
 _LOAD_LIMIT_S = 600  # Knative's progress-deadline: a model may take this long to load
 
@@ -38,38 +36,11 @@ _FORMATS = ("triton", "onnx", "tensorrt", "pytorch", "openvino", "python")
 # of the time, p50 at 700 requests a second 0.84 and p99 0.87 (`make bench-pages`).
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
-
-class Mode(StrEnum):
-    """How KServe runs the service. Knative takes one port for each container; Standard takes all of them."""
-
-    KNATIVE = "Knative"
-    STANDARD = "Standard"
-
-
-_MODE_NAMES = {
-    "Knative": Mode.KNATIVE, "Serverless": Mode.KNATIVE,
-    "Standard": Mode.STANDARD, "RawDeployment": Mode.STANDARD,
-}  # fmt: skip
-
-
 CLUSTER_RUNTIMES = {
     CLUSTER_RUNTIME: (Protocol.REST, Mode.KNATIVE),
     f"{CLUSTER_RUNTIME}-grpc": (Protocol.GRPC, Mode.KNATIVE),
     f"{CLUSTER_RUNTIME}-standard": (Protocol.REST, Mode.STANDARD),  # both protocols
 }
-
-
-def mode_of(manifest: Mapping[str, Any], source: str = "") -> Mode:
-    """The deployment mode an InferenceService asks for; Knative where it asks for none. Raises ManifestError."""
-    written = (manifest.get("metadata", {}).get("annotations") or {}).get(MODE_ANNOTATION, Mode.KNATIVE.value)
-    mode = _MODE_NAMES.get(written)
-    if mode is None:
-        field = f"metadata.annotations[{MODE_ANNOTATION}]"
-        allowed = ", ".join(_MODE_NAMES)
-        raise ManifestError(
-            Problem(file=source, field=field, what="not a mode that is planned", found=str(written), allowed=allowed)
-        )
-    return mode
 
 
 def runtime_name(plan: Plan) -> str:
@@ -78,9 +49,13 @@ def runtime_name(plan: Plan) -> str:
 
 
 def render_runtime(
-    plan: Plan, *, mode: Mode = Mode.KNATIVE, namespace: str | None = None, image: str = IMAGE
-) -> dict[str, Any]:
-    """The ServingRuntime of one plan: shared memory, threads and exit time are the plan's."""
+    plan: Plan, *, mode: Mode = Mode.KNATIVE, namespace: str | None = None, image: str = IMAGE,
+    grace_s: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The ServingRuntime of one plan: shared memory, threads and exit time are the plan's.
+
+    `grace_s` is that of the pods in Standard mode where it is not the plan's.
+    """
     metadata = {"name": runtime_name(plan)} | ({"namespace": namespace} if namespace else {})
     spec = _spec(
         protocol=plan.protocol,
@@ -88,7 +63,7 @@ def render_runtime(
         image=image,
         shm_bytes=plan.resources.shm_bytes,
         threads=max(stage.threads for stage in plan.all_stages),
-        exit_s=exit_timeout_s(mode, plan.timeout_s),
+        exit_s=exit_timeout_s(mode, plan.timeout_s, grace_s or standard_grace_s(plan.timeout_s)),
     )
     return runtime_object("ServingRuntime", metadata, spec)
 
@@ -197,13 +172,19 @@ def _args(exit_s: int) -> list[str]:
     ]
 
 
-def exit_timeout_s(mode: Mode, timeout_s: float) -> int:
+def standard_grace_s(timeout_s: float) -> int:
+    """How long a pod may take to end in Standard mode: the hook, the longest request that came during it, and a margin."""
+    return math.ceil(max(STANDARD_GRACE_S, PRE_STOP_S + timeout_s + MARGIN_S))
+
+
+def exit_timeout_s(mode: Mode, timeout_s: float, grace_s: float = STANDARD_GRACE_S) -> int:
     """Seconds Triton may take to end: inside what the pod's grace period leaves, so that it is never killed.
 
-    Knative's grace period is the revision's timeout, and queue-proxy's quiet time runs inside it.
+    Knative's grace period is the revision's timeout, and queue-proxy's quiet time runs inside it. It ends as soon as the
+    last request is answered.
     """
-    left = timeout_s - _QUIET_S if mode is Mode.KNATIVE else STANDARD_GRACE_S - PRE_STOP_S
-    return int(max(1.0, min(_DEFAULT_EXIT_S, left - MARGIN_S)))
+    left = min(_DEFAULT_EXIT_S + MARGIN_S, timeout_s - _QUIET_S) if mode is Mode.KNATIVE else grace_s - PRE_STOP_S
+    return int(max(1.0, left - MARGIN_S))
 
 
 def ports(protocol: Protocol, mode: Mode, *more: dict[str, Any]) -> list[dict[str, Any]]:

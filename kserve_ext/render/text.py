@@ -41,3 +41,8 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+
+
+def decimal(value: float) -> str:
+    """A decimal number to the thousandth, without an exponent: 11.20 -> `11.2`."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

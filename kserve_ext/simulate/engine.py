@@ -41,10 +41,15 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """Room for replicas. Beyond `warm` places a node has to come first, beyond `most` a replica waits for a place."""
+    """Room for replicas. Beyond `warm` places a node has to come first, beyond `most` a replica waits for a place.
+
+    Placeholders keep `kept` places more: a replica takes one at once, and it is there again when its own node has come.
+    They are paid for beside the replicas.
+    """
 
     warm: int = 1_000_000
     most: int = 1_000_000
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,24 @@ class _Running:
     seconds: list[Second] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Room:
+    """The fleet as it is now: `returning_s` says when places that replicas have taken from placeholders are kept again."""
+
+    fleet: Fleet
+    returning_s: list[float] = field(default_factory=list)
+
+    def node_s(self, taken: int, now: int, node_s: float) -> float:
+        """How long the next replica waits for a node. Takes a placeholder's place if one is there."""
+        if taken < self.fleet.warm:
+            return 0.0
+        self.returning_s = [at_s for at_s in self.returning_s if at_s > now]
+        if len(self.returning_s) >= self.fleet.kept:
+            return node_s
+        self.returning_s.append(now + node_s)
+        return 0.0
+
+
 def simulate_fleet(
     workloads: Sequence[Workload],
     scalers: Sequence[Scaler[Any]],
@@ -96,12 +119,12 @@ def simulate_fleet(
     serve: Serve = serve_reference,
 ) -> tuple[Outcome, ...]:
     """Run every workload under its scaler to the end of the longest. Same arguments, same outcomes."""
-    fleet = fleet or Fleet()
+    room = _Room(fleet or Fleet())
     services = [_start(w, s, seed + 1000 * i, serve) for i, (w, s) in enumerate(zip(workloads, scalers, strict=True))]
     for second in range(max(w.arrivals.duration_s for w in workloads)):
         for service in services:
             if second < service.workload.arrivals.duration_s:
-                _one_second(service, services, fleet, second)
+                _one_second(service, services, room, second)
     return tuple(service.book.close(service.pool.waiting) for service in services)
 
 
@@ -122,7 +145,7 @@ def _pool(workload: Workload, seed: int, serve: Serve) -> SlotPool | BatchPool:
     return SlotPool(workload.service, timeout_s=workload.timeout_s, seed=seed, serve=serve)
 
 
-def _one_second(service: _Running, services: Sequence[_Running], fleet: Fleet, second: int) -> None:
+def _one_second(service: _Running, services: Sequence[_Running], room: _Room, second: int) -> None:
     ready_before = service.pool.ready
     paid = ready_before + len(service.starting)
     joined = 0.0
@@ -138,9 +161,9 @@ def _one_second(service: _Running, services: Sequence[_Running], fleet: Fleet, s
     service.book.replicas(second, ready_before + joined, paid)
     service.seconds.append(Second(t_s=second, arrivals=arrived, concurrency=seen.waiting + seen.busy, busy=seen.busy))
     if (second + 1) % service.scaler.interval_s == 0:
-        _scale(service, services, fleet, second + 1)
+        _scale(service, services, room, second + 1)
     elif service.pending:
-        _place(service, services, fleet, second + 1)
+        _place(service, services, room, second + 1)
 
 
 def _load(service: _Running) -> None:
@@ -151,7 +174,7 @@ def _load(service: _Running) -> None:
     service.block_end_s = block.end_s
 
 
-def _scale(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:
+def _scale(service: _Running, services: Sequence[_Running], room: _Room, now: int) -> None:
     tick = Tick(
         now_s=float(now), ready=service.pool.ready, starting=len(service.starting) + service.pending,
         seconds=tuple(service.seconds), slots_per_replica=service.pool.slots,
@@ -164,7 +187,7 @@ def _scale(service: _Running, services: Sequence[_Running], fleet: Fleet, now: i
         service.book.starts += change
     for _ in range(-change):
         _take_one_away(service, now)
-    _place(service, services, fleet, now)
+    _place(service, services, room, now)
 
 
 def _take_one_away(service: _Running, now: int) -> None:
@@ -177,13 +200,12 @@ def _take_one_away(service: _Running, now: int) -> None:
         service.book.drain(now - 1, service.pool.remove(float(now)) - now)
 
 
-def _place(service: _Running, services: Sequence[_Running], fleet: Fleet, now: int) -> None:
+def _place(service: _Running, services: Sequence[_Running], room: _Room, now: int) -> None:
     """Give replicas that have no place yet one, if there is room: on a node that is there, or on one that comes."""
     taken = sum(other.pool.ready + len(other.starting) for other in services)
     cold = service.workload.cold_start
-    while service.pending and taken < fleet.most:
-        wait_s = cold.on_node_s + (cold.node_s if taken >= fleet.warm else 0.0)
-        service.starting.append(now + wait_s)
+    while service.pending and taken < room.fleet.most:
+        service.starting.append(now + cold.on_node_s + room.node_s(taken, now, cold.node_s))
         service.pending -= 1
         taken += 1
     service.starting.sort()

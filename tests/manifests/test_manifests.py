@@ -103,7 +103,7 @@ def test_no_role_reaches_for_what_its_part_does_not_use(role: dict[str, Any]) ->
         assert not {"impersonate", "bind", "escalate"} & set(rule["verbs"])
 
 
-def test_only_the_deployer_changes_anything_and_only_kserve_s_objects_and_config_maps() -> None:
+def test_only_the_deployer_changes_anything_and_only_what_a_bundle_holds() -> None:
     changing = {
         (role["metadata"]["name"], resource)
         for role in of_kind("ClusterRole")
@@ -111,9 +111,11 @@ def test_only_the_deployer_changes_anything_and_only_kserve_s_objects_and_config
         for resource in rule["resources"]
         if not set(rule["verbs"]) <= {"get", "list", "watch"} and role["metadata"]["name"] in USER_ROLES
     }
-    assert changing == {
-        ("kserve-ext-deployer", resource) for resource in ("inferenceservices", "servingruntimes", "configmaps")
-    }
+    held = (
+        "inferenceservices", "servingruntimes", "configmaps", "horizontalpodautoscalers", "scaledobjects",
+        "verticalpodautoscalers", "deployments",
+    )  # fmt: skip
+    assert changing == {("kserve-ext-deployer", resource) for resource in held}
 
 
 USER_ROLES = ("kserve-ext-viewer", "kserve-ext-deployer", "kserve-ext-planner")

@@ -36,7 +36,8 @@ def scaling(**changed: object) -> Scaling:
 
 def tried(setting: Scaling, rates_rps: np.ndarray, carried: Carried = CARRIED) -> tuple[float, float]:
     counts = np.random.default_rng(1).poisson(np.concatenate((np.full(120, rates_rps[0]), rates_rps)))
-    return rehearse(from_plan(setting, 0), carried, rates_rps, counts)
+    scaler = from_plan(setting, 0)
+    return rehearse(scaler, scaler.bounds, carried, rates_rps, counts)
 
 
 @pytest.mark.parametrize("metric", ["concurrency", "rps"])

@@ -6,6 +6,7 @@ KSERVE_EXT_UPDATE_GOLDEN=1 writes the golden files and the generated manifests i
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gzip
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from kserve_ext.domain import (
+    HorizontalScaling,
     Intent,
     Plan,
     Prediction,
@@ -25,6 +27,7 @@ from kserve_ext.domain import (
     RateRange,
     Reason,
     Resources,
+    Scaler,
     Scaling,
     Service,
     Slo,
@@ -110,7 +113,7 @@ class Case:
         """The same case with a changed manifest."""
         manifest = copy.deepcopy(dict(self.service.manifest))
         edit(manifest)
-        return Case(service=service_of(manifest, self.plan.protocol), plan=self.plan, configs=self.configs)
+        return dataclasses.replace(self, service=dataclasses.replace(self.service, manifest=manifest))
 
 
 def service_of(manifest: dict[str, Any], protocol: Protocol) -> Service:
@@ -226,6 +229,37 @@ def _standard() -> Case:
 CASES = {"digits": _digits, "embed": _embed, "emulated": _emulated, "digits-standard": _standard}
 
 
+def _scaled(scaler: Scaler) -> Case:
+    """A GPU model of which a queue may be measured, scaled by something else than Knative's pod autoscaler."""
+    case, standard = _emulated(), scaler is not Scaler.KNATIVE_HPA
+    mode = "Standard" if standard else "Knative"
+    settings = HorizontalScaling(
+        scaler=scaler, target=80.0 if scaler.on_cpu else 81.25, at_capacity=95.5, served_s=0.02,
+        window_s=60.0 if scaler.by_keda else 0.0, up_replicas=3,
+        up_period_s=15.0, down_stabilization_s=72.0, fallback_replicas=2 if scaler.by_keda else 0,
+    )  # fmt: skip
+    stages = tuple(dataclasses.replace(each, max_queue_delay_s=0.0015) for each in case.plan.stages)
+    plan = dataclasses.replace(case.plan, stages=stages, horizontal=settings, placeholders=2)
+    case = dataclasses.replace(case, plan=plan).with_manifest(
+        lambda manifest: manifest["metadata"]["annotations"].update({"serving.kserve.io/deploymentMode": mode})
+    )
+    intent = dataclasses.replace(
+        case.service.intent, scaler=scaler, prometheus="http://prometheus.monitoring:9090", vertical=standard
+    )
+    return dataclasses.replace(case, service=dataclasses.replace(case.service, intent=intent))
+
+
+@pytest.fixture(params=[one for one in Scaler if one.on_cpu or one.by_keda])
+def scaled(request: pytest.FixtureRequest) -> Case:
+    """A service with each HorizontalPodAutoscaler, placeholders, and in Standard mode a recommender."""
+    return _scaled(request.param)
+
+
+@pytest.fixture
+def scaled_by() -> Callable[[Scaler], Case]:
+    return _scaled
+
+
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
     """Each of the cases in turn."""
@@ -255,10 +289,11 @@ def emulated() -> Case:
 
 @pytest.fixture(scope="session")
 def crd() -> Callable[[str], dict[str, Any]]:
-    """The closed schema of a CRD by its plural."""
+    """The closed schema of a kind by its plural."""
 
     def load(plural: str) -> dict[str, Any]:
-        schema = json.loads(gzip.decompress((TESTS / f"data/kserve-crd/{plural}.json.gz").read_bytes()))
+        (file,) = (TESTS / "data").glob(f"*/{plural}.json.gz")
+        schema = json.loads(gzip.decompress(file.read_bytes()))
         closed: dict[str, Any] = _close(schema)
         return closed
 

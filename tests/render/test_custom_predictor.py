@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from kserve_ext.bundles import bundle_for
 from kserve_ext.domain import Protocol
 from kserve_ext.errors import ManifestError
+from kserve_ext.intent.mode import Mode
 from kserve_ext.render.bundle import render
 from kserve_ext.render.environment import planned_environment
 from kserve_ext.render.inferenceservice import render_inferenceservice
 from kserve_ext.render.predictor_runtime import PREDICTOR_RUNTIMES, is_custom, render_predictor_runtimes
-from kserve_ext.render.runtime import Mode
+from kserve_ext.render.runtime import standard_grace_s
 from kserve_ext.serving.settings import Settings
 
 MODE = "serving.kserve.io/deploymentMode"
@@ -63,7 +64,8 @@ def test_the_server_reads_the_plan_s_numbers_back(
     assert (read.max_batch_size, read.instances, read.threads, read.limit) == (batch, instances, threads, limit)
     assert read.max_queue_delay_s == pytest.approx(delay_s, abs=1e-6)
     assert read.timeout_s == pytest.approx(timeout_s, abs=1e-6)
-    assert read.drain_delay_s < read.grace_period_s < max(timeout_s, 30)
+    killed_s = standard_grace_s(timeout_s) if mode is Mode.STANDARD else max(timeout_s, 30)
+    assert read.drain_delay_s < read.grace_period_s < killed_s
     assert environment["OMP_NUM_THREADS"] == str(threads)
 
 

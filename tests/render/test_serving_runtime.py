@@ -6,11 +6,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_ext.domain import Protocol
-from kserve_ext.render.runtime import Mode, render_cluster_runtimes, render_runtime
+from kserve_ext.intent.mode import Mode
+from kserve_ext.render.bundle import render
+from kserve_ext.render.runtime import render_cluster_runtimes, render_runtime, standard_grace_s
 
 
 def container_of(runtime: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +79,20 @@ def test_triton_ends_before_the_pod_is_killed(make_digits: Any, timeout_s: float
     assert knative + 30 < timeout_s or knative == 1  # 30 s: queue-proxy's quiet time runs in the same grace period
     standard = render_runtime(plan, mode=Mode.STANDARD)
     pre_stop_s = container_of(standard)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert exit_timeout_s(standard) + pre_stop_s < 30  # Kubernetes' default grace period
+    assert (
+        timeout_s <= exit_timeout_s(standard) + 1 < exit_timeout_s(standard) + pre_stop_s < standard_grace_s(timeout_s)
+    )
+
+
+def test_triton_keeps_within_a_grace_period_by_hand(digits: Any) -> None:
+    case = digits.with_manifest(
+        lambda manifest: (
+            manifest["metadata"]["annotations"].update({"serving.kserve.io/deploymentMode": "Standard"}),
+            manifest["spec"]["predictor"].update(terminationGracePeriodSeconds=25),
+        )
+    )
+    runtime = yaml.safe_load(render(case.service, case.plan, case.configs).files["servingruntime.yaml"])
+    assert exit_timeout_s(runtime) == 25 - 5 - 5  # the hook, and a margin
 
 
 def test_knative_refuses_lifecycle_hooks_so_none_is_there(digits: Any) -> None:

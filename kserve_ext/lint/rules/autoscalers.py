@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kserve_ext.intent.document import Node
+from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Hit, Severity, hit, replace_value
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import items, quantity
 from kserve_ext.lint.project import Project
 from kserve_ext.lint.rules.batching import queue_delay_s
 from kserve_ext.lint.service import Service
-from kserve_ext.render.runtime import Mode
 from kserve_ext.units import format_duration
 
 _QUEUE = re.compile(r"queue[a-z_]*(duration|time|us|compute)|time_queue|queue_(us|ms|s)\b", re.IGNORECASE)

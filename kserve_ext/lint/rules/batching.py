@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.finding import Hit, Severity, hit
 from kserve_ext.lint.finding import rule as make
@@ -12,7 +13,6 @@ from kserve_ext.lint.project import Project
 from kserve_ext.lint.service import Service
 from kserve_ext.lint.subjects import configured_services, project_itself, readable_configs
 from kserve_ext.render.pbtxt import is_ensemble
-from kserve_ext.render.runtime import Mode
 from kserve_ext.units import format_duration
 
 _AUTO_BATCH = 4  # default-max-batch-size of the ONNX backend

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kserve_ext.intent.mode import MODE_ANNOTATION
 from kserve_ext.lint.finding import Hit, Severity, hit
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.service import MODES, Component, Service
 from kserve_ext.lint.subjects import services
-from kserve_ext.render.runtime import MODE_ANNOTATION
 
 # Fields of a component that one mode uses and the other ignores or refuses.
 _DEPENDENT = (

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 
 from kserve_ext.intent.document import Node
+from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Action, Edit, Hit, Severity, hit, remove, replace_value
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import number, whole
 from kserve_ext.lint.service import Component, Service
 from kserve_ext.lint.subjects import components, configured_services, knative
 from kserve_ext.render.pbtxt import is_ensemble
-from kserve_ext.render.runtime import Mode
 
 _UTILIZATION_PERCENT = 70.0  # config-autoscaler container-concurrency-target-percentage
 _PANIC_PERCENT = 200.0  # panic-threshold-percentage

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kserve_ext.intent.annotations import PREFIX
+from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Hit, Severity, hit
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import arguments, items, number, whole
 from kserve_ext.lint.service import Component, Service
 from kserve_ext.lint.subjects import components, configured_services, services, triton_services
-from kserve_ext.render.runtime import Mode
 from kserve_ext.units import format_duration, parse_duration_s
 
 _PREFIXES = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from kserve_ext.errors import Problem
 from kserve_ext.intent.autoscaling import read_autoscaling
 from kserve_ext.intent.document import Node
+from kserve_ext.intent.mode import Mode
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 from kserve_ext.lint.finding import Hit, Place, Severity, hit
 from kserve_ext.lint.finding import rule as make
@@ -15,7 +16,6 @@ from kserve_ext.lint.nodes import items, number, whole
 from kserve_ext.lint.project import Project
 from kserve_ext.lint.service import AUTOSCALER_CLASS, FRAMEWORKS, Component, Service
 from kserve_ext.lint.subjects import components, containers, project_itself, services
-from kserve_ext.render.runtime import Mode
 
 _VERSION = "serving.kserve.io/v1beta1"
 _CLASSES = ("hpa", "keda", "external", "none")
