@@ -42,14 +42,15 @@ def status_command(
     Example:  kserve-ext status emulated --namespace models
     """
     from kserve_ext.cli import output as show
-    from kserve_ext.cluster import find_service, plan_of, read_bundles, status_of, take
+    from kserve_ext.cluster import find_service, learned_of, plan_of, read_bundles, status_of, take
     from kserve_ext.cluster.collect import SERVING
 
     cluster = open_cluster(context, namespace, kubeconfig)
     if name is not None:
         where = cluster.namespace
         found = take(cluster, find_service(cluster, name, where))
-        statuses = [status_of(found, read_bundles(cluster, name, where), plan_of(cluster, name, where))]
+        plan, learned = plan_of(cluster, name, where), learned_of(cluster, name, where)
+        statuses = [status_of(found, read_bundles(cluster, name, where), plan, learned)]
     else:
         services = cluster.list(SERVING, "InferenceService", namespace="" if every_namespace else cluster.namespace)
         statuses = [status_of(take(cluster, service)) for service in services]
@@ -114,10 +115,11 @@ def _show_one(status: Status) -> None:
         ("url", status.url or "-"),
         ("replicas", f"{status.replicas_ready} ready, {wanted} wanted"),
     ]
+    facts += _scaled(status)
     if status.traffic:
         shares = [f"{one.percent} % {one.revision}" + (f" ({one.tag})" if one.tag else "") for one in status.traffic]
         facts.append(("traffic", ", ".join(shares)))
-    facts += _planned(status)
+    facts += _planned(status) + _learned(status)
     if status.bundle is not None:
         back = f"; a rollback goes to {status.bundle.back_to}" if status.bundle.back_to else ""
         facts.append(("bundle", f"{status.bundle.number} of {status.bundle.applied_at}, {status.bundle.outcome}{back}"))
@@ -126,6 +128,22 @@ def _show_one(status: Status) -> None:
         rows = [(one.name, one.node or "-", "ending" if one.ending else "ready" if one.ready else "not ready", str(one.restarts))
                 for one in status.pods]  # fmt: skip
         show.table(("pod", "node", "state", "restarts"), rows)
+
+
+def _scaled(status: Status) -> list[tuple[str, str]]:
+    """Who sets the replicas in Standard mode, and what is recommended beside what is asked for."""
+    lines = []
+    if (found := status.autoscaler) is not None:
+        text = f"{found.name}: {found.desired} of {found.min_replicas} to {found.max_replicas}"
+        lines.append(("autoscaler", text + (f"; it sets nothing: {found.problem}" if found.problem else "")))
+    if status.recommended:
+        told = [
+            f"{one.resource} {one.target} ({one.requested or 'nothing'} requested"
+            + (f", {one.ratio:.2f} of it)" if one.ratio else ")")
+            for one in status.recommended
+        ]
+        lines.append(("recommended", ", ".join(told)))
+    return lines
 
 
 def _planned(status: Status) -> list[tuple[str, str]]:
@@ -142,6 +160,15 @@ def _planned(status: Status) -> list[tuple[str, str]]:
     except (KeyError, TypeError, ValueError):  # not planned by us, or by another release
         return []
     return [("planned", text)]
+
+
+def _learned(status: Status) -> list[tuple[str, str]]:
+    """What is not as it was planned, and what a re-plan would change."""
+    learned = status.learned
+    lines = [("seen", str(text)) for text in learned.get("remarks") or ()]
+    if changes := learned.get("changes"):
+        lines.append(("re-plan", f"{'; '.join(map(str, changes))}; it waits for {learned.get('waits_for')}"))
+    return lines
 
 
 def _show_all(statuses: list[Status]) -> None:

@@ -6,7 +6,7 @@ what that creates can be applied, waited for, shown and deleted here.
 
 from kserve_ext.cluster.api import Cluster
 from kserve_ext.cluster.applying import DryRun, Preview, Receipt, apply, preview
-from kserve_ext.cluster.collect import find_service, plan_of, read_bundles, take
+from kserve_ext.cluster.collect import find_service, learned_of, plan_of, read_bundles, take
 from kserve_ext.cluster.connection import Where, connect
 from kserve_ext.cluster.objects import read_manifests
 from kserve_ext.cluster.readiness import Phase, Readiness, judge
@@ -17,6 +17,6 @@ from kserve_ext.cluster.waiting import wait_gone, wait_ready
 
 __all__ = [
     "Cluster", "DryRun", "Phase", "Preview", "Readiness", "Receipt", "Status", "Unit", "Where", "apply", "connect", "delete",
-    "find_service", "judge", "plan_of", "preview", "read_bundles", "read_manifests", "rollback", "status_of", "take",
+    "find_service", "judge", "learned_of", "plan_of", "preview", "read_bundles", "read_manifests", "rollback", "status_of", "take",
     "units_of", "wait_gone", "wait_ready", "what_is_ours",
 ]  # fmt: skip

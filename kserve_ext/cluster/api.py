@@ -167,7 +167,9 @@ class Cluster:
         if known is None:
             self._kinds.pop(api_version, None)  # it may be installed while we run
             remedy = {"serving.kserve.io": "install KServe, or name another cluster with --context",
-                      "serving.knative.dev": "install Knative Serving, or use Standard mode"}  # fmt: skip
+                      "serving.knative.dev": "install Knative Serving, or use Standard mode",
+                      "keda.sh": "install KEDA, or choose another kserve-ext.dev/scaler",
+                      "autoscaling.k8s.io": "install the VPA, or leave kserve-ext.dev/vertical out"}  # fmt: skip
             group = api_version.partition("/")[0]
             raise AbsentKindError(
                 f"{self.name} has no kind {kind} in {api_version}: its CRD is not installed, or is of another version",

@@ -19,6 +19,8 @@ SERVING = "serving.kserve.io/v1beta1"
 RUNTIMES = "serving.kserve.io/v1alpha1"
 KNATIVE = "serving.knative.dev/v1"
 AUTOSCALING = "autoscaling.internal.knative.dev/v1alpha1"
+_HORIZONTAL = ("autoscaling/v2", "HorizontalPodAutoscaler")
+_VERTICAL = ("autoscaling.k8s.io/v1", "VerticalPodAutoscaler")
 
 _COMPONENTS = ("predictor", "transformer", "explainer")
 _CONFIG_MAPS = (  # what rules of the linter look into
@@ -54,6 +56,7 @@ def take(cluster: Cluster, service: Object) -> Snapshot:
     of_child = f"serving.knative.dev/service={child}"
     has_knative = cluster.has_kind(KNATIVE, "Service")
     in_knative = Ref(api_version=KNATIVE, kind="Service", namespace=namespace, name=child)
+    recommender = Ref(api_version=_VERTICAL[0], kind=_VERTICAL[1], namespace=namespace, name=f"{name}-recommender")
     in_standard = Ref(api_version="apps/v1", kind="Deployment", namespace=namespace, name=child)
     return Snapshot(
         service=service,
@@ -61,6 +64,8 @@ def take(cluster: Cluster, service: Object) -> Snapshot:
         deployment=cluster.get(in_standard) or {},
         revisions=cluster.list(KNATIVE, "Revision", namespace=namespace, labels=of_child) if has_knative else (),
         autoscalers=_readable(cluster, AUTOSCALING, "PodAutoscaler", namespace, of_child) if has_knative else (),
+        horizontal=_readable(cluster, *_HORIZONTAL, namespace, "") if cluster.has_kind(*_HORIZONTAL) else (),
+        recommender=_readable_one(cluster, recommender),
         pods=cluster.list("v1", "Pod", namespace=namespace, labels=mine),
         events=_events(cluster, name, namespace),
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,6 +84,14 @@ def plan_of(cluster: Cluster, name: str, namespace: str) -> Object:
     found = cluster.get(Ref(api_version="v1", kind="ConfigMap", namespace=namespace, name=f"{name}-plan"))
     text = dig(found, "data", "plan.yaml")
     read = yaml.safe_load(text) if isinstance(text, str) else None
+    return read if isinstance(read, dict) else {}
+
+
+def learned_of(cluster: Cluster, name: str, namespace: str) -> Object:
+    """What the operator learned of a service, from its ConfigMap; empty where there is none."""
+    found = cluster.get(Ref(api_version="v1", kind="ConfigMap", namespace=namespace, name=f"{name}-learned"))
+    text = dig(found, "data", "learned.json")
+    read = json.loads(text) if isinstance(text, str) else None
     return read if isinstance(read, dict) else {}
 
 
@@ -123,6 +136,14 @@ def _readable(cluster: Cluster, api_version: str, kind: str, namespace: str, lab
     except RejectedError as error:
         log.debug("without %ss: %s", kind, error)
         return ()
+
+
+def _readable_one(cluster: Cluster, ref: Ref) -> Object:
+    try:
+        return cluster.get(ref) or {}
+    except RejectedError as error:
+        log.debug("without %s: %s", ref, error)
+        return {}
 
 
 def _events(cluster: Cluster, name: str, namespace: str) -> tuple[Object, ...]:

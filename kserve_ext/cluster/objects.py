@@ -13,7 +13,8 @@ Object = Mapping[str, Any]
 
 SERVICE = "InferenceService"
 _NO_OBJECTS = ("Kustomization",)  # for kubectl, never sent
-# What others refer to goes first: a service that names a runtime is reconciled once, with the runtime there.
+# What others refer to goes first: a service that names a runtime is reconciled once, with the runtime there. What scales
+# a service or keeps room for it comes after it.
 _ORDER = (
     "Namespace",
     "PriorityClass",
@@ -22,6 +23,10 @@ _ORDER = (
     "ServingRuntime",
     "ConfigMap",
     SERVICE,
+    "HorizontalPodAutoscaler",
+    "ScaledObject",
+    "VerticalPodAutoscaler",
+    "Deployment",
 )
 _CLUSTER_WIDE = ("Namespace", "PriorityClass", "ClusterServingRuntime", "Node", "CustomResourceDefinition")
 

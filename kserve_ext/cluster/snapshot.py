@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from kserve_ext.cluster.objects import Object, dig, entries
@@ -22,6 +22,8 @@ class Snapshot:
     revisions: tuple[Object, ...] = ()
     autoscalers: tuple[Object, ...] = ()  # Knative's PodAutoscalers
     pods: tuple[Object, ...] = ()
+    horizontal: tuple[Object, ...] = ()  # HorizontalPodAutoscalers of the namespace
+    recommender: Object = field(default_factory=dict)  # the VerticalPodAutoscaler that was applied with it
     events: tuple[Object, ...] = ()  # of these objects, the oldest first
     taken_at: str = ""  # ISO 8601, the API server's clock
 

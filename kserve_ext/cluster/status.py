@@ -9,6 +9,7 @@ from kserve_ext.cluster.causes import Cause
 from kserve_ext.cluster.history import Entry
 from kserve_ext.cluster.objects import Object, dig, entries
 from kserve_ext.cluster.readiness import Phase, judge
+from kserve_ext.cluster.scaled import Autoscaler, Recommended, autoscaler_of, recommended_of
 from kserve_ext.cluster.snapshot import Snapshot, is_true, ready_pods
 
 
@@ -59,10 +60,15 @@ class Status:
     traffic: tuple[Share, ...]
     pods: tuple[PodState, ...]
     planned: Object  # the plan's values; empty where it was not planned
+    learned: Object  # what the operator learned of it since; empty where it did not, or all is as planned
+    autoscaler: Autoscaler | None  # of Standard mode
+    recommended: tuple[Recommended, ...]
     bundle: Bundle | None
 
 
-def status_of(found: Snapshot, history: Sequence[Entry] = (), plan: Object | None = None) -> Status:
+def status_of(
+    found: Snapshot, history: Sequence[Entry] = (), plan: Object | None = None, learned: Object | None = None
+) -> Status:
     """The status of one service."""
     from kserve_ext.cluster.history import to_go_back_to
 
@@ -72,7 +78,9 @@ def status_of(found: Snapshot, history: Sequence[Entry] = (), plan: Object | Non
         name=found.name, namespace=found.namespace, mode="Knative" if found.knative else "Standard", phase=now.phase,
         step=now.step, causes=now.causes, url=str(dig(found.service, "status", "url") or ""),
         replicas_ready=len(ready_pods(found)), replicas_desired=_desired(found), traffic=_traffic(found),
-        pods=tuple(map(_pod, found.pods)), planned=plan or {},
+        pods=tuple(map(_pod, found.pods)), planned=plan or {}, learned=learned or {},
+        autoscaler=None if found.knative else autoscaler_of(found.horizontal, f"{found.name}-predictor"),
+        recommended=recommended_of(found.recommender, found.deployment),
         bundle=None if newest is None else Bundle(
             number=newest.number, outcome=newest.outcome, applied_at=newest.applied_at, back_to=back.number if back else 0
         ),
