@@ -19,42 +19,7 @@ from tritonclient.utils import InferenceServerException
 from kserve_ext.triton.control import TritonControl
 from kserve_ext.triton.server import TritonServer
 
-COUNTER = """
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def initialize(self, args):
-        self.sums = {}
-
-    def execute(self, requests):
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", self.added(request))]) for request in requests]
-
-    def added(self, request):
-        x, start, ready, name = (
-            pb_utils.get_input_tensor_by_name(request, key).as_numpy() for key in ("x", "START", "READY", "NAME")
-        )
-        if not ready.ravel()[0]:  # a place that no sequence has
-            return np.zeros_like(x)
-        name = int(name.ravel()[0])
-        self.sums[name] = x if start.ravel()[0] else self.sums[name] + x
-        return self.sums[name]
-"""
-CONFIG = """
-backend: "python"
-max_batch_size: 8
-input [ { name: "x", data_type: TYPE_FP32, dims: [ 1 ] } ]
-output [ { name: "y", data_type: TYPE_FP32, dims: [ 1 ] } ]
-instance_group [ { kind: KIND_CPU, count: 1 } ]
-sequence_batching {
-  max_sequence_idle_microseconds: 60000000
-  control_input [
-    { name: "START" control [ { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } ] },
-    { name: "READY" control [ { kind: CONTROL_SEQUENCE_READY fp32_false_true: [ 0, 1 ] } ] },
-    { name: "NAME" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] }
-  ]
-}
-"""
+COUNTER = Path(__file__).parents[2] / "e2e/data/counter"  # adds up what a sequence sends
 _CLIENTS = {"grpc": over_grpc, "http": over_http}
 
 
@@ -80,8 +45,9 @@ class Sequence:
 
 @pytest.fixture
 def counting(add_model: Callable[..., Path], start: Callable[..., TritonServer]) -> TritonServer:
-    """A server with a model that adds up what a sequence sends."""
-    server = start(add_model("counter", COUNTER, CONFIG), exit_timeout_s=30)
+    """A server with a stateful model."""
+    program, config = (COUNTER / "1/model.py").read_text(), (COUNTER / "config.pbtxt").read_text()
+    server = start(add_model("counter", program, config), exit_timeout_s=30)
     TritonControl.of(server).load("counter")
     return server
 
