@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_ext.cluster.objects import Object, dig, entries
+from kserve_ext.cluster.snapshot import condition
 from kserve_ext.units import parse_quantity
 
 _CONTAINER = "kserve-container"
@@ -41,9 +42,7 @@ def autoscaler_of(found: Sequence[Object], deployment: str) -> Autoscaler | None
     """The HorizontalPodAutoscaler of a Deployment, if one of those found is."""
     for one in found:
         if dig(one, "spec", "scaleTargetRef", "name") == deployment:
-            active = next(
-                (each for each in entries(one, "status", "conditions") if each.get("type") == "ScalingActive"), {}
-            )
+            active = condition(one, "ScalingActive")
             return Autoscaler(
                 name=str(dig(one, "metadata", "name")), min_replicas=int(dig(one, "spec", "minReplicas") or 1),
                 max_replicas=int(dig(one, "spec", "maxReplicas") or 1),
