@@ -17,6 +17,6 @@ from kserve_ext.cluster.waiting import wait_gone, wait_ready
 
 __all__ = [
     "Cluster", "DryRun", "Phase", "Preview", "Readiness", "Receipt", "Status", "Unit", "Where", "apply", "connect", "delete",
-    "find_service", "judge", "learned_of", "plan_of", "preview", "read_bundles", "read_manifests", "rollback", "status_of", "take",
-    "units_of", "wait_gone", "wait_ready", "what_is_ours",
+    "find_service", "judge", "learned_of", "plan_of", "preview", "read_bundles", "read_manifests", "rollback", "status_of",
+    "take", "units_of", "wait_gone", "wait_ready", "what_is_ours",
 ]  # fmt: skip
