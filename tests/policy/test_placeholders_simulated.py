@@ -33,9 +33,7 @@ def test_replicas_that_push_a_placeholder_out_are_there_before_the_load(orders: 
 
 def _served(node_s: float, *, kept: bool) -> Outcome:
     """A rise from one replica to several; all nodes but the first have to come."""
-    wanted = intent(
-        slo_s=5, low_rps=6, high_rps=60, hardware=("gpu",), scaler=Scaler.KEDA_RPS, node_start_s=node_s
-    )
+    wanted = intent(slo_s=5, low_rps=6, high_rps=60, hardware=("gpu",), scaler=Scaler.KEDA_RPS, node_start_s=node_s)
     asked = request(wanted, MEASURED)
     decided = plan(replace(asked, settings=replace(asked.settings, rise_s=RISE_S)))
     assert decided.horizontal is not None
