@@ -23,6 +23,7 @@ from kserve_ext.render.text import to_yaml as to_yaml
 if TYPE_CHECKING:
     from kserve_ext.render.pbtxt import ModelConfig
 
+SCALING_FILES = ("autoscaler.yaml", "recommender.yaml", "placeholders.yaml")
 _NO_ROOM_KEPT = ("placeholders", 0)
 MODEL_REPOSITORY = "model_repo"  # folder of the bundle to be copied over the repository that storageUri names
 

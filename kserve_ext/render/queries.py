@@ -10,8 +10,12 @@ from collections.abc import Iterable
 
 from kserve_ext.domain import HorizontalScaling, Plan, Scaler
 
-FORECAST = "kserve_ext_forecast_rps"  # of the operator: the rate expected until a replica started now is ready
-FORECAST_LABELS = ("inferenceservice_namespace", "inferenceservice_name")
+_FORECAST = "kserve_ext_forecast_rps"  # of the operator: the rate expected until a replica started now is ready
+
+
+def forecast_series(namespace: str, name: str) -> str:
+    """The series of a service's forecast; labels that no way to scrape the operator sets by itself."""
+    return f'{_FORECAST}{{inferenceservice_namespace="{namespace}",inferenceservice_name="{name}"}}'
 
 
 def query_of(plan: Plan, settings: HorizontalScaling, *, namespace: str, custom: bool) -> str:
@@ -40,11 +44,7 @@ class _Query:
         seen = " + ".join(f"(sum(rate({self._of(each, models)}{self._window})) or vector(0))" for each in counters)
         if not from_zero:
             seen = f"({seen}) and on() {self._of(counters[0], models)}"
-        labels = ",".join(
-            f'{label}="{value}"'
-            for label, value in zip(FORECAST_LABELS, (self._namespace, self._plan.service), strict=True)
-        )
-        foreseen = f"max({FORECAST}{{{labels}}})"
+        foreseen = f"max({forecast_series(self._namespace, self._plan.service)})"
         return f"max({_named(seen, 'observed')} or {_named(foreseen, 'forecast')})"
 
     def queue_ms(self) -> str:
