@@ -121,7 +121,12 @@ def _lock_apart(model: Path) -> None:
 
 
 def target_of(cluster: Cluster, name: str, namespace: str) -> Target:
-    return parse_target(f"http://{cluster.ingress}", model=MODEL, authority=support.host_of(name, namespace))
+    return target_at(cluster.ingress, support.host_of(name, namespace))
+
+
+def target_at(address: str, host: str) -> Target:
+    """The model behind a proxy that knows it by its host."""
+    return parse_target(f"http://{address}", model=MODEL, authority=host)
 
 
 def requests_to(target: Target, rows: int = 1) -> list[Request]:

@@ -125,20 +125,25 @@ def digits(name: str = "digits", **predictor: Any) -> Object:
 @contextmanager
 def planned_models(cluster: Cluster, namespace: str) -> Iterator[None]:
     """The claim `models` of a namespace on a repository of its own, with the config that is planned for digits."""
-    folder = cluster.given.models / namespace
     try:
-        shutil.copytree(DIGITS / "1", folder / "digits" / "digits" / "1", copy_function=_link)
-        shutil.copy(DIGITS / "config.pbtxt", folder / "digits" / "digits")
+        lay_digits(cluster, namespace)
         cluster.apply(support.models_volume(namespace, f"/models/{namespace}"), namespace)
         yield
     finally:
         cluster.kubectl("delete", "persistentvolume", f"models-{namespace}", "--wait=false", "--ignore-not-found")
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(cluster.given.models / namespace, ignore_errors=True)
 
 
-def lay_config(cluster: Cluster, namespace: str, bundle: Path) -> None:
+def lay_digits(cluster: Cluster, namespace: str) -> None:
+    """A repository with the digits model, where pvc://models/digits of a namespace finds it."""
+    folder = cluster.given.models / namespace / "digits" / "digits"
+    shutil.copytree(DIGITS / "1", folder / "1", copy_function=_link)
+    shutil.copy(DIGITS / "config.pbtxt", folder)
+
+
+def lay_config(cluster: Cluster, namespace: str, bundle: Path, repository: str = "digits") -> None:
     """Copy a bundle's config.pbtxt files over the repository, as its README says."""
-    shutil.copytree(bundle / "model_repo", cluster.given.models / namespace / "digits", dirs_exist_ok=True)
+    shutil.copytree(bundle / "model_repo", cluster.given.models / namespace / repository, dirs_exist_ok=True)
 
 
 @contextmanager
