@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from kserve_ext.domain import Scaler
-from kserve_ext.lint.check import Sources, check
+from kserve_ext.lint.check import ConfigText, Sources, check
 from kserve_ext.lint.finding import Severity
 from kserve_ext.render.bundle import render
 
@@ -84,7 +84,11 @@ def test_rendering_again_from_its_own_output_changes_nothing(scaled: Any) -> Non
 def test_the_linter_has_nothing_against_it(scaled: Any) -> None:
     files = render(scaled.service, scaled.plan, scaled.configs).files
     texts = {name: text for name, text in files.items() if name.endswith(".yaml") and name != "kustomization.yaml"}
-    found = check(Sources(manifests=texts)).findings
+    configs = {
+        f"{model}/config.pbtxt": ConfigText(text=files[f"model_repo/{model}/config.pbtxt"], model=model)
+        for model in scaled.configs
+    }
+    found = check(Sources(manifests=texts, configs=configs)).findings
     assert [(each.rule, each.message) for each in found if each.severity is Severity.ERROR] == []
 
 

@@ -17,6 +17,7 @@ from kserve_ext.lint.service import Service
 from kserve_ext.units import format_duration
 
 _QUEUE = re.compile(r"queue[a-z_]*(duration|time|us|compute)|time_queue|queue_(us|ms|s)\b", re.IGNORECASE)
+_SUBTRACTED = re.compile(r"-\s*[0-9]")  # something is: the delay, as the remedy says
 _REVISION = re.compile(r"(.+)-predictor-\d{5}-deployment")
 _GONE = {"autoscaling/v2beta1": "1.25", "autoscaling/v2beta2": "1.26"}
 
@@ -67,7 +68,7 @@ def queue_time(autoscaler: Autoscaler) -> Iterator[Hit]:
     delay_s = max(map(queue_delay_s, configs), default=0.0)
     for measured, node in _thresholds(autoscaler.node):
         value = quantity(node)
-        if value is None or not delay_s or not _QUEUE.search(measured):
+        if value is None or not delay_s or not _QUEUE.search(measured) or _SUBTRACTED.search(measured):
             continue
         threshold_s = value * (
             1e-3 if measured.endswith("_ms") else 1.0 if re.search(r"seconds|_s\b", measured) else 1e-6
