@@ -42,9 +42,9 @@ class _Query:
         models = (self._plan.model, *(each.model for each in self._plan.neighbours))
         counters = ("nv_inference_request_success", "nv_inference_request_failure")
         seen = " + ".join(f"(sum(rate({self._of(each, models)}{self._window})) or vector(0))" for each in counters)
-        if not from_zero:
-            seen = f"({seen}) and on() {self._of(counters[0], models)}"
         foreseen = f"max({forecast_series(self._namespace, self._plan.service)})"
+        if not from_zero:
+            seen, foreseen = (f"({each}) and on() {self._of(counters[0], models)}" for each in (seen, foreseen))
         return f"max({_named(seen, 'observed')} or {_named(foreseen, 'forecast')})"
 
     def queue_ms(self) -> str:
