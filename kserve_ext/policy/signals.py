@@ -63,7 +63,7 @@ def served_s(served: Served) -> float:
     return math.fsum(runs_s) + math.fsum(levels_s) / len(levels_s) + _delay_s(served)
 
 
-_RPS = "the requests that Triton or the predictor has answered, or the forecast where that is higher"
+_RPS = "the requests that the server answers and what waits there, or the forecast where that is higher"
 _Found = tuple[float, str, str, str]  # at capacity, what is looked at, where the number comes from, the reason's code
 
 

@@ -35,13 +35,18 @@ class _Query:
 
     def __init__(self, plan: Plan, settings: HorizontalScaling, namespace: str, custom: bool) -> None:
         self._plan, self._namespace, self._custom = plan, namespace, custom
-        self._window = f"[{settings.window_s:.0f}s]"
+        self._window_s = round(settings.window_s)
 
     def rate(self, *, from_zero: bool) -> str:
-        """Requests per second of every model, or the forecast where that is higher. At zero there is nothing to scrape."""
+        """Requests per second of every model, or the forecast where that is higher. At zero there is nothing to scrape.
+
+        What waits counts as if it had to be answered within the window: a replica that is full answers no more than before.
+        """
         models = (self._plan.model, *(each.model for each in self._plan.neighbours))
         counters = ("nv_inference_request_success", "nv_inference_request_failure")
-        seen = " + ".join(f"(sum(rate({self._of(each, models)}{self._window})) or vector(0))" for each in counters)
+        waiting = f"sum({self._of('nv_inference_pending_request_count', self._plan.models)}) / {self._window_s}"
+        parts = (*(f"sum(rate({self._of(each, models)}[{self._window_s}s]))" for each in counters), waiting)
+        seen = " + ".join(f"({part} or vector(0))" for part in parts)
         foreseen = f"max({forecast_series(self._namespace, self._plan.service)})"
         if not from_zero:
             seen, foreseen = (f"({each}) and on() {self._of(counters[0], models)}" for each in (seen, foreseen))
@@ -51,14 +56,14 @@ class _Query:
         """Milliseconds in the queues of all steps, beyond the delay that the batcher is told to wait; added up by pod."""
         steps = tuple(stage.model for stage in self._plan.stages)
         delay_ms = 1e3 * sum(stage.max_queue_delay_s for stage in self._plan.stages)
-        waited = f"sum by (pod) (rate({self._of('nv_inference_queue_duration_us', steps)}{self._window}))"
+        waited = f"sum by (pod) (rate({self._of('nv_inference_queue_duration_us', steps)}[{self._window_s}s]))"
         answered = self._of("nv_inference_request_success", (self._plan.model,))
-        served = f"(sum by (pod) (rate({answered}{self._window})) > 0)"
+        served = f"(sum by (pod) (rate({answered}[{self._window_s}s])) > 0)"
         return f"sum(clamp_min({waited} / {served} / 1e3 - {delay_ms:g}, 0)) or 0 * count({answered})"
 
     def gpu_percent(self) -> str:
         """Percent of the time that the GPUs of a pod are busy, added up by pod."""
-        return f"100 * sum(avg by (pod) (avg_over_time({self._of('nv_gpu_utilization')}{self._window})))"
+        return f"100 * sum(avg by (pod) (avg_over_time({self._of('nv_gpu_utilization')}[{self._window_s}s])))"
 
     def _of(self, metric: str, models: Iterable[str] = ()) -> str:
         pods = f"{self._plan.service}-predictor-[a-z0-9]+-[a-z0-9]+"
