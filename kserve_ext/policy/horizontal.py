@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from kserve_ext.domain import HorizontalScaling, Reason, Scaler
+from kserve_ext.policy import explanations
+from kserve_ext.policy.horizontal_reasons import rule_reasons, signal_reasons
 from kserve_ext.policy.load import Values
 from kserve_ext.policy.rehearsal import LATE_ALLOWED, Carried, rehearse, settled
 from kserve_ext.policy.signals import Signal
@@ -32,11 +34,11 @@ from kserve_ext.simulate.scalers import (
 )
 from kserve_ext.simulate.scalers.hpa import SYNC_S
 from kserve_ext.simulate.scalers.hpa_replicas import TOLERANCE
-from kserve_ext.units import format_duration
 
 _SHARES = (1.0, 0.9, 0.8, 0.7)  # of the signal at capacity; 70 % is what people leave free by hand
 _QUERY_S = 60.0  # four scrapes of 15 s: fewer make a rate jump
 _KUBERNETES_DOWN_S = 300.0  # horizontal-pod-autoscaler-downscale-stabilization
+_KUBERNETES_UP = 4  # scaleUpLimitMinimum
 _LONGEST_S = 3600.0  # of a stabilization window, autoscaling/v2
 _POLLING_S = 10.0
 
@@ -64,11 +66,10 @@ def horizontal(
     """The settings and the reason for each. A target that the user pinned is kept."""
     settings = _by_rule(signal, room, carried.start_s)
     if pinned is not None:
-        target = Reason(field="horizontal.target", code="set-by-user", text=f"{pinned:g} set in the manifest")
-        settings = _with_target(settings, pinned)
+        settings, target = replace(settings, target=pinned), explanations.set_by_user("horizontal.target", pinned)
     else:
         settings, target = _tried(settings, signal, room, carried, rise, seed)
-    return settings, (*_signal(signal), target, *_rules(settings, room, carried.start_s))
+    return settings, (*signal_reasons(signal), target, *rule_reasons(settings, room.needed, carried.start_s))
 
 
 def simulated(settings: HorizontalScaling, busy_share: float, bounds: Bounds) -> Simulated[Any]:
@@ -96,7 +97,10 @@ def simulated(settings: HorizontalScaling, busy_share: float, bounds: Bounds) ->
     )  # fmt: skip
 
 
-def _behavior(settings: HorizontalScaling) -> Behavior:
+def _behavior(settings: HorizontalScaling) -> Behavior | None:
+    """What the HorizontalPodAutoscaler is told; the one that Knative makes is told nothing."""
+    if settings.scaler is Scaler.KNATIVE_HPA:
+        return None
     add = Policy(type=PolicyType.PODS, value=settings.up_replicas, period_s=settings.up_period_s)
     return Behavior(
         up=Rules(stabilization_s=0.0, policies=(add,)),
@@ -107,13 +111,14 @@ def _behavior(settings: HorizontalScaling) -> Behavior:
 def _by_rule(signal: Signal, room: Room, start_s: float) -> HorizontalScaling:
     """All but the target."""
     scaler = signal.scaler
+    of_knative = scaler is Scaler.KNATIVE_HPA
     kept_s = min(_LONGEST_S, float(math.ceil(_QUERY_S + start_s)))
     to_zero = scaler.by_keda and room.min_replicas == 0
     return HorizontalScaling(
         scaler=scaler, target=signal.at_capacity, at_capacity=signal.at_capacity, served_s=signal.served_s,
         window_s=_QUERY_S if scaler.by_keda else 0.0,
-        up_replicas=max(1, room.max_replicas - max(1, room.min_replicas)), up_period_s=SYNC_S,
-        down_stabilization_s=_KUBERNETES_DOWN_S if scaler is Scaler.KNATIVE_HPA else kept_s,
+        up_replicas=_KUBERNETES_UP if of_knative else max(1, room.max_replicas - max(1, room.min_replicas)),
+        up_period_s=SYNC_S, down_stabilization_s=_KUBERNETES_DOWN_S if of_knative else kept_s,
         fallback_replicas=max(1, min(room.needed, room.max_replicas)) if scaler.by_keda else 0,
         polling_s=_POLLING_S if to_zero else 0.0, cooldown_s=kept_s if to_zero else 0.0,
     )  # fmt: skip
@@ -136,7 +141,7 @@ def _tried(
     bounds = Bounds(min_replicas=room.min_replicas, max_replicas=room.max_replicas)
     found: list[_Trial] = []
     for share in _SHARES:
-        scaler = simulated(_with_target(settings, _target(signal, share)), signal.busy_share, bounds)
+        scaler = simulated(replace(settings, target=_target(signal, share)), signal.busy_share, bounds)
         late, billed = rehearse(scaler, bounds, carried, rise.rates_rps, counts)
         found.append(_Trial(share=share, late=late, billed=billed))
         if late <= LATE_ALLOWED:
@@ -145,7 +150,7 @@ def _tried(
     numbers = {"share": best.share, "late": best.late, "billed": best.billed}
     text = _told(signal, best, rise.words) + _others(found, best)
     target = Reason(field="horizontal.target", code=signal.code, text=text, numbers=numbers)
-    return _with_target(settings, _target(signal, best.share)), target
+    return replace(settings, target=_target(signal, best.share)), target
 
 
 def _told(signal: Signal, best: _Trial, words: str) -> str:
@@ -169,63 +174,3 @@ def _target(signal: Signal, share: float) -> float:
     """Rounded down to what the API keeps: thousandths, and whole percents of CPU."""
     exact = signal.scaled_by * share / (1 + TOLERANCE)
     return float(max(1, math.floor(exact))) if signal.scaler.on_cpu else max(0.001, math.floor(exact * 1000) / 1000)
-
-
-def _with_target(settings: HorizontalScaling, target: float) -> HorizontalScaling:
-    return replace(settings, target=target)
-
-
-def _signal(signal: Signal) -> tuple[Reason, ...]:
-    told = {
-        "scaler": ("scaler-asked-for", f"asked for; it goes by {signal.what}"),
-        "at_capacity": ("signal-at-capacity", signal.words),
-        "served_s": ("served-without-waiting", "server and client, and the batcher's delay where one is configured"),
-    }
-    return tuple(Reason(field=f"horizontal.{name}", code=code, text=text) for name, (code, text) in told.items())
-
-
-def _rules(settings: HorizontalScaling, room: Room, start_s: float) -> tuple[Reason, ...]:
-    """Why everything but the target is as it is."""
-    start = format_duration(start_s)
-    window = (
-        ("query-four-scrapes", "four scrapes of 15 s: over fewer a rate jumps with each of them")
-        if settings.window_s
-        else ("query-none", "no query: the kubelets' own samples, 15 s each")
-    )
-    down = (
-        ("down-kubernetes", "Kubernetes' own: Knative's one window would hold back the way up as well")
-        if settings.scaler is Scaler.KNATIVE_HPA
-        else (
-            "down-break-even",
-            f"the query's {_QUERY_S:.0f} s, and the {start} that a replica let go costs to get back",
-        )
-    )
-    fallback = (
-        (
-            "fallback-busy-rate",
-            f"while Prometheus is silent what {room.needed} replicas at the busy rate need, or more if more run",
-        )
-        if settings.fallback_replicas
-        else ("fallback-none", "without samples a HorizontalPodAutoscaler leaves the replicas as they are")
-    )
-    zero = (
-        "from-zero-polled",
-        "at zero replicas the query alone is looked at: a request then meets no replica and fails",
-    )
-    never = ("never-at-zero", "never at zero, so there is nothing to wake")
-    told = {
-        "window_s": window,
-        "up_replicas": (
-            "up-at-once",
-            f"from the fewest to the most in one step: a replica takes {start} to start as it is",
-        ),
-        "up_period_s": ("up-each-sync", "the interval at which Kubernetes looks"),
-        "down_stabilization_s": down,
-        "fallback_replicas": fallback,
-        "polling_s": zero if settings.polling_s else never,
-        "cooldown_s": ("cooldown-break-even", down[1]) if settings.cooldown_s else never,
-    }
-    return tuple(
-        Reason(field=f"horizontal.{name}", code=code, text=text, numbers={name: float(getattr(settings, name))})
-        for name, (code, text) in told.items()
-    )
