@@ -97,6 +97,13 @@ def _horizontal(plan: Plan, scaler: HorizontalScaling) -> Iterator[Reason]:
             "none of them is counted. Only a forecast of the operator wakes the service"
         )
         yield Reason(field="scaling.min_replicas", code="keda-zero-loses-requests", text=text)
+    if scaler.target > scaler.at_capacity:
+        text = (
+            f"a target of {scaler.target:g} is kept, but a replica at its capacity shows {scaler.at_capacity:.4g}: the SLO is "
+            f"lost before another one is asked for"
+        )
+        numbers = {"target": scaler.target, "at_capacity": scaler.at_capacity}
+        yield Reason(field="horizontal.target", code="target-above-capacity", text=text, numbers=numbers)
     if scaler.scaler.on_cpu and plan.resources.accelerators:
         text = "the model runs on an accelerator: the CPU shows the server's front end, and follows the load only as that does"
         yield Reason(field="horizontal.target", code="cpu-beside-accelerator", text=text)

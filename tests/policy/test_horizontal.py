@@ -82,6 +82,12 @@ def test_a_target_by_hand_is_kept() -> None:
     found = decided(Scaler.KEDA_RPS, pins=Pins(scale_target=7.0))
     assert found.horizontal is not None
     assert (found.horizontal.target, reason_of(found, "horizontal.target").code) == (7.0, "set-by-user")
+    assert found.warnings == ()
+
+
+def test_a_target_by_hand_beyond_what_a_replica_carries_is_warned_of() -> None:
+    found = decided(Scaler.KEDA_RPS, pins=Pins(scale_target=1e4))
+    assert [one.code for one in found.warnings] == ["target-above-capacity"]
 
 
 @pytest.mark.parametrize(
