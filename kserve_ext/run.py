@@ -190,8 +190,9 @@ def _in_short(plan: Plan) -> str:
         f"{stage.model}: batch {stage.max_batch_size}, {stage.instances} instance{'s' if stage.instances > 1 else ''}"
         for stage in plan.stages
     )
+    target = plan.horizontal.target if plan.horizontal else plan.scaling.target
     return (
-        f"{stages}; concurrency limit {plan.concurrency_limit}, target {plan.scaling.target:g}; "
+        f"{stages}; concurrency limit {plan.concurrency_limit}, target {target:g}; "
         f"{plan.capacity_rps:.4g} rps a replica"
     )
 

@@ -53,6 +53,7 @@ def _pinned(pins: Pins) -> Facts:
 def planned(plan: Plan) -> Facts:
     """The plan in a dozen lines."""
     scaling, resources = plan.scaling, plan.resources
+    by, target = (plan.horizontal.scaler, plan.horizontal.target) if plan.horizontal else (scaling.metric, scaling.target)
     found: list[tuple[str, str]] = []
     for stage in plan.stages:
         of_stage = f", {stage.model}" if len(plan.stages) > 1 else ""
@@ -68,7 +69,7 @@ def planned(plan: Plan) -> Facts:
     return (
         *found,
         ("Concurrency limit", str(plan.concurrency_limit)),
-        ("Autoscaler target", f"{scaling.metric} {wording.number(scaling.target)}"),
+        ("Autoscaler target", f"{by} {wording.number(target)}"),
         ("Replicas", f"{span}, {plan.replicas_at_high_rate} at the busy rate"),
         ("Timeout", wording.duration(plan.timeout_s)),
         (
