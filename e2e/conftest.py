@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,16 @@ def cluster() -> Cluster:
     """The cluster of `make cluster`, with what is installed once for all services."""
     found = support.find()
     found.kubectl("apply", "--server-side", "--force-conflicts", "-k", PROJECT / "manifests")
+    _only_where_asked(found)
     return found
+
+
+def _only_where_asked(cluster: Cluster) -> None:
+    """The operator's webhooks for namespaces of its own tests: other tests look at what happens without it."""
+    where = {"matchLabels": {support.OPERATED: "true"}}
+    change = [{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": where}]
+    for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+        cluster.kubectl("patch", kind, "admission.kserve-ext.dev", "--type=json", "-p", json.dumps(change))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from e2e.cluster.work import Workshop
 Object = dict[str, Any]
 T = TypeVar("T")
 DOMAIN = "example.com"
+OPERATED = "e2e-operator"  # a namespace with this label asks the operator's webhooks
 _PROMETHEUS_PORT = 31090
 # What is written down when a test fails, from the user's object down to the pods.
 _KINDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from e2e import support
+from e2e.product import Product
 from e2e.support import Cluster
 from kserve_ext.operator.floors import BASE, MIN_SCALE
 from kserve_ext.operator.models import configmap_of
@@ -19,35 +21,41 @@ from kserve_ext.operator.records import history_configmap
 from kserve_ext.policy.forecast.history import append, empty
 
 ROOT = Path(__file__).parents[1]
-OWN, LABEL = "kserve-ext", "e2e-operator"
+OWN = "kserve-ext"
 TTL_S = 30
 
 
 @pytest.fixture(scope="module")
 def operator(cluster: Cluster) -> Iterator[str]:
-    """manifests/operator as it is, but asked for namespaces of this module only, and with a short TTL."""
-    objects = [one for one in yaml.safe_load_all(cluster.kubectl("kustomize", ROOT / "manifests/operator")) if one]
-    for one in objects:
-        for webhook in one.get("webhooks", ()):
-            webhook["namespaceSelector"] = {"matchLabels": {LABEL: "true"}}
-        if one["kind"] == "Deployment":
-            arguments = one["spec"]["template"]["spec"]["containers"][0]["args"]
-            arguments += [f"--floor-ttl={TTL_S}s", *(["--every=3s"] if "run" in arguments else [])]
-    text = yaml.safe_dump_all(objects)
+    """The operator as `kubectl apply -k manifests` installs it, with a short TTL and many rounds."""
+    support.poll("the webhook is trusted", lambda: _trusted(cluster), seconds=180)  # nobody does anything but apply
+    deployments = [one for one in _kustomized(cluster) if one["kind"] == "Deployment"]
+    text = yaml.safe_dump_all(map(_hurried, deployments))
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
     try:
         for name in ("kserve-ext-operator", "kserve-ext-guard"):
             cluster.kubectl("-n", OWN, "rollout", "status", "deployment", name, "--timeout=120s", timeout_s=150)
-        support.poll("the webhook is trusted", lambda: _trusted(cluster), seconds=60)
         yield text
     finally:
-        cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=text)
+        as_it_was = yaml.safe_dump_all(deployments)
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_it_was)
+
+
+def _kustomized(cluster: Cluster) -> list[dict[str, Any]]:
+    text = cluster.kubectl("kustomize", ROOT / "manifests/operator")
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def _hurried(deployment: dict[str, Any]) -> dict[str, Any]:
+    result = copy.deepcopy(deployment)
+    result["spec"]["template"]["spec"]["containers"][0]["args"] += [f"--floor-ttl={TTL_S}s", "--every=3s"]
+    return result
 
 
 @pytest.fixture
 def team(cluster: Cluster, operator: str, namespace: str) -> str:
     """A namespace that asks the operator, with the profile of the emulated model."""
-    cluster.kubectl("label", "namespace", namespace, f"{LABEL}=true")
+    cluster.kubectl("label", "namespace", namespace, f"{support.OPERATED}=true")
     cluster.apply(configmap_of(ROOT / "model_repo", "emulated"), namespace)
 
     def answers() -> bool:
@@ -116,7 +124,9 @@ def test_what_nothing_holds_is_refused_with_the_reason(cluster: Cluster, team: s
     assert "admitted as written, not planned" in told
 
 
-def test_a_service_applied_while_the_operator_is_away_is_planned_when_it_is_back(cluster: Cluster, team: str) -> None:
+def test_a_service_applied_while_the_operator_is_away_is_planned_when_it_is_back(
+    cluster: Cluster, team: str, tmp_path: Path
+) -> None:
     cluster.kubectl("-n", OWN, "scale", "deployment", "kserve-ext-operator", "--replicas=0")
     support.poll("it is away", lambda: not _operators(cluster), seconds=60)
     assert kubectl_apply(cluster, team, emulated()).startswith("0 ")
@@ -129,7 +139,10 @@ def test_a_service_applied_while_the_operator_is_away_is_planned_when_it_is_back
     support.poll("it is planned", planned, seconds=90)
     said = [event["reason"] for event in cluster.list("events", team)]
     assert "PlannedLate" in said
+    assert "kserve-ext.dev/planned" in cluster.get("isvc", "emulated", team)["metadata"]["annotations"]
     cluster.wait_ready("isvc", "emulated", team, seconds=120)
+    told = Product(cluster=cluster, namespace=team, folder=tmp_path).json("status", "emulated")
+    assert told["planned"]["concurrency_limit"] == 19
 
 
 def test_a_floor_is_raised_and_does_not_outlive_an_operator_that_is_killed_for_good(

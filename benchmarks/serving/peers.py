@@ -31,6 +31,7 @@ PINS: dict[str, tuple[str, ...]] = {
     "mlserver": ("mlserver==1.7.1", "uvloop==0.21.0", "onnxruntime==1.31.1"),  # its workers die with later uvloops
     "litserve": ("litserve==0.2.19", "onnxruntime==1.31.1"),
     "bentoml": ("bentoml==1.4.39", "onnxruntime==1.31.1"),
+    "kopf": ("kopf==1.45.2",),
 }
 _SCRIPTS = Path(__file__).parent / "scripts"
 _ROOT = Path(__file__).parents[2]

@@ -64,6 +64,7 @@ def run(
 @operator_app.command("guard")
 def guard_command(
     floor_ttl: Annotated[str, _TTL] = "5m",
+    every: Annotated[str, typer.Option("--every", help="Time between two looks at the operator's Lease.")] = "10s",
     namespace: Annotated[str, _NAMESPACE] = "",
     kubeconfig: Annotated[str, _KUBECONFIG] = "",
 ) -> None:
@@ -88,7 +89,7 @@ def guard_command(
     )
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
-    guard(cluster, lease, ended)
+    guard(cluster, lease, ended, every_s=option("--every", every, parse_duration_s))
 
 
 def _log() -> None:

@@ -27,7 +27,7 @@ class Scraper:
     """Reads pods. `fetch` gives the text at a URL, or None."""
 
     def __init__(self, fetch: Fetch | None = None) -> None:
-        self._fetch = fetch or _Pool().fetch
+        self._fetch = fetch or pooled()
         self._known: dict[Key, dict[str, Reading]] = {}
         self._readers = concurrent.futures.ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scrape")
 
@@ -61,6 +61,11 @@ class Scraper:
             if text is not None and (reading := read(text)) is not None:
                 return reading
         return None
+
+
+def pooled() -> Fetch:
+    """Fetches over connections to pods that are kept open between rounds."""
+    return _Pool().fetch
 
 
 class _Pool:

@@ -17,7 +17,8 @@ from kserve_ext.errors import KserveExtError
 from kserve_ext.lint.check import Sources, check
 from kserve_ext.lint.facts import ClusterFacts
 from kserve_ext.lint.finding import Severity
-from kserve_ext.operator.filled import bare
+from kserve_ext.operator.filled import Object, bare
+from kserve_ext.operator.learned import PROFILED, InForce
 from kserve_ext.operator.models import Models
 from kserve_ext.operator.planner import Answer, Planner, named
 from kserve_ext.operator.review import (
@@ -39,13 +40,16 @@ DEADLINE_S = (
 
 
 class Admission:
-    """Answers reviews. `models` and `facts` say what is known now."""
+    """Answers reviews. `models`, `facts` and `in_force` say what is known now; what `own` writes, the operator's account, is
+    planned already.
+    """
 
     def __init__(
         self, planner: Planner, models: Callable[[], Models], facts: Callable[[], ClusterFacts | None],
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = DEADLINE_S, *, in_force: Callable[[Object], InForce] = lambda found: PROFILED, own: str = "-",
     ) -> None:  # fmt: skip
         self._planner, self._models, self._facts, self._deadline_s = planner, models, facts, deadline_s
+        self._in_force, self._own = in_force, own
 
     async def mutate(self, body: Any) -> dict[str, Any]:
         """The answer of the mutating webhook."""
@@ -57,7 +61,7 @@ class Admission:
 
     async def _safe(self, body: Any, work: Any) -> dict[str, Any]:
         review = read_review(body)
-        if not review.concerns_us:
+        if not review.concerns_us or review.author == self._own:
             return answer(review)
         try:
             found: dict[str, Any] = await work(review)
@@ -69,7 +73,7 @@ class Admission:
     async def _mutate(self, review: Review) -> dict[str, Any]:
         try:
             wanted = asked(review)
-            future = self._planner.ask(wanted.service, self._models())
+            future = self._planner.ask(wanted.service, self._models(), self._in_force(review.found))
             plan = named(await self._within(future), wanted.service.intent)
             return answer_planned(review, wanted, plan)
         except TimeoutError:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 COMPONENT = "kserve-ext-operator"
 _LONGEST = 1000  # of a message; the API server takes 1024
-_WARNINGS = ("FloorPaused", "NotPlanned")
+_WARNINGS = ("FloorPaused", "NotPlanned", "NotAsProfiled")
 
 
 class Events:

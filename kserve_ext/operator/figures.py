@@ -13,7 +13,7 @@ _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 
 class Figures:
-    """Counters and gauges; `gauges` are asked when they are shown."""
+    """Counters and gauges; `gauges` are asked when they are shown, their labels written in their names."""
 
     def __init__(self, gauges: Callable[[], Mapping[str, float]] = dict) -> None:
         self.gauges = gauges
@@ -60,5 +60,6 @@ class Figures:
             lines += [f'kserve_ext_admission_answers_total{{webhook="{path.strip("/")}",answer="{what}"}} {count}'
                       for (path, what), count in sorted(self._answers.items())]  # fmt: skip
         for name, value in sorted(self.gauges().items()):
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+            kind = f"# TYPE {name.partition('{')[0]} gauge"
+            lines += [*([] if kind in lines else [kind]), f"{name} {value:g}"]
         return "\n".join(lines) + "\n"

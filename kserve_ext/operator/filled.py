@@ -2,7 +2,8 @@
 
 What was filled in is told from what a person wrote by one annotation: JSON pointers, `,` between them. An entry of a
 list is named by its key (`/args/--model-config-name`), and a value that was replaced is kept (`/runtime=kserve-ext-triton`).
-The annotation changes only together with the fields that it names, so it makes no Revision of its own.
+With it is a mark of what was asked for (`from=1f2e3d4c`): a service whose annotations were edited while no webhook was
+there is planned anew by that. It changes only together with fields or annotations that make a new Revision anyway.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _KEPT_METADATA = ("name", "namespace", "labels", "annotations")
 _NAMED_LISTS = ("args", "env")  # whose entries have a key of their own
 _MISSING = object()
+_FROM = "from="
 
 
 def bare(found: Object) -> dict[str, Any]:
@@ -54,8 +56,17 @@ def as_written(found: Object, old: Object | None = None) -> dict[str, Any]:
 
 def planned_entries(found: Object) -> tuple[str, ...]:
     """The entries of the annotation."""
-    text = (found.get("metadata", {}).get("annotations") or {}).get(PLANNED)
-    return tuple(text.split(",")) if isinstance(text, str) and text else ()
+    return tuple(entry for entry in _noted(found) if entry.startswith("/"))
+
+
+def planned_from(found: Object) -> str:
+    """The mark of what was asked for when it was planned; empty where that is not noted."""
+    return next((entry.removeprefix(_FROM) for entry in _noted(found) if entry.startswith(_FROM)), "")
+
+
+def note(added: str, mark: str) -> str:
+    """The annotation's text: what was filled in, and the mark of what was asked for."""
+    return f"{added},{_FROM}{mark}"
 
 
 def difference(before: Object, after: Object) -> str:
@@ -93,6 +104,11 @@ def patch(before: Object, after: Object, at: str = "") -> list[dict[str, Any]]:
         elif before[key] != value:
             operations.append({"op": "replace", "path": path, "value": value})
     return operations
+
+
+def _noted(found: Object) -> list[str]:
+    text = (found.get("metadata", {}).get("annotations") or {}).get(PLANNED)
+    return text.split(",") if isinstance(text, str) and text else []
 
 
 def _one_spelling(spec: dict[str, Any]) -> dict[str, Any]:

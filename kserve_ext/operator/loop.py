@@ -21,10 +21,12 @@ from kserve_ext.operator.floors import (
     SERVICE_LABEL,
     Target,
     change,
+    floor_of,
     has_floor,
     live_revision,
     needs_waking,
     raised,
+    service_name,
     target_of,
 )
 from kserve_ext.operator.guard import REVISION
@@ -34,6 +36,7 @@ from kserve_ext.operator.scaled import (
     floor_now,
     floor_settings,
     fresh,
+    is_undecided,
     known_s,
     learned,
     needs_learning,
@@ -57,6 +60,7 @@ class Objects(Protocol):
     """What watches know."""
 
     def operated(self) -> Mapping[Key, Operated]: ...
+    def pending(self) -> frozenset[Key]: ...
     def service(self, key: Key) -> Mapping[str, Any] | None: ...
     def revision(self, namespace: str, name: str) -> Mapping[str, Any] | None: ...
     def revisions(self) -> tuple[Mapping[str, Any], ...]: ...
@@ -86,6 +90,9 @@ class Loop:
     kept_s: dict[Key, float] = field(default_factory=dict)
     woken_s: dict[Key, float] = field(default_factory=dict)
     told: dict[Key, str] = field(default_factory=dict)
+    counted: Mapping[Key, Counted] = field(default_factory=dict)  # in the last round
+    pods: dict[Key, int] = field(default_factory=dict)  # that answer, in the last round
+    begun_s: float | None = None
     blind_since_s: float | None = None
     patches: int = 0
     rounds: int = 0
@@ -97,12 +104,14 @@ class Loop:
         operated = self.objects.operated()
         for key in [key for key in self.services if key not in operated]:
             self._forget(key)
-        counted = self._observe(operated, now_s)
+        counted = self.counted = self._observe(operated, now_s)
         wanted: dict[Key, int] = {}
         for key, one in operated.items():
             self._update(key, one, counted.get(key), now_s)
             self._decide(key, wanted, now_s)
-        self._reconcile(wanted)
+        self.begun_s = now_s if self.begun_s is None else self.begun_s
+        pending = self.objects.pending() if now_s - self.begun_s < self.ttl_s else frozenset()
+        self._reconcile(wanted, pending)
         self._keep(operated, now_s)
         self.rounds += 1
         self.busy_s += time.thread_time() - began
@@ -111,6 +120,7 @@ class Loop:
 
     def _observe(self, operated: Mapping[Key, Operated], now_s: float) -> Mapping[Key, Counted]:
         asked, pods = {}, self.objects.pods_by_service()
+        self.pods = {key: len(found) for key, found in pods.items()}
         for key, one in operated.items():
             latest, shares = live_revision(self.objects.service(key) or {})
             revisions = tuple(dict.fromkeys([latest, *shares]))
@@ -141,8 +151,9 @@ class Loop:
             state = start(settings) if future.cancelled() or future.exception() else future.result()
             service = learned(service, state)
         if counted is not None:
-            target = self._target(key)
-            ready, desired = (target.ready, target.desired) if isinstance(target, Target) else (0, 0)
+            target = self.target(key)
+            pods = self.pods.get(key, 0)
+            ready, desired = (target.ready, target.desired) if isinstance(target, Target) else (pods, pods)
             service = observed(service, counted, now_s, ready, max(0, desired - ready))
         self.services[key] = service
 
@@ -174,9 +185,18 @@ class Loop:
             return remembered[0], 60, remembered[1]
         return kept
 
+    def forecasts(self, now_s: float) -> Mapping[Key, float]:
+        """Requests per second that the floors in force are sized for, of services whose replicas another sets by them."""
+        return {
+            key: floor_now(service, now_s) * one.plan.horizontal.target
+            for key, one in self.objects.operated().items()
+            if one.plan.horizontal is not None and (service := self.services.get(key)) is not None
+        }
+
     # --------------------------------------------------------------------------------------------------- decisions
 
-    def _target(self, key: Key) -> Target | str:
+    def target(self, key: Key) -> Target | str:
+        """The Revision that carries a service's traffic; or, in words, why there is none."""
         service = self.objects.service(key)
         if service is None:
             return "it is gone"
@@ -185,13 +205,16 @@ class Loop:
 
     def _decide(self, key: Key, wanted: dict[Key, int], now_s: float) -> None:
         """Note the min-scale that a service's Revision is to have, under the Revision's key."""
-        service, target = self.services[key], self._target(key)
+        service, target = self.services[key], self.target(key)
         if isinstance(target, str):
             self._tell(key, "FloorPaused", f"no floor: {target}")
             self.services[key] = replace(service, raised_s=None)
             return
         floor = floor_now(service, now_s)
         scale = raised(target, floor)
+        if is_undecided(service, now_s) and (left := self._left(target)) is not None:
+            wanted[target.namespace, target.revision] = left
+            return
         if scale is not None:
             wanted[target.namespace, target.revision] = scale
             self._tell(key, "FloorRaised", self._reason(service, target, scale))
@@ -208,6 +231,11 @@ class Loop:
             self._tell(key, "FloorWoken", "the autoscaler has decided nothing since its restart: one request was sent")
             self.wake(f"http://{key[1]}-predictor.{key[0]}.svc.cluster.local/v2/health/ready")
 
+    def _left(self, target: Target) -> int | None:
+        """The floor that an earlier leader left on the live Revision."""
+        revision = self.objects.revision(target.namespace, target.revision)
+        return None if revision is None else floor_of(revision)
+
     def _reason(self, service: Scaled, target: Target, scale: int) -> str:
         why = "; ".join(reason.text for reason in service.decision.reasons) if service.decision else ""
         return f"min-scale of {target.revision} raised from {target.base} to {scale}: {why}"
@@ -220,13 +248,15 @@ class Loop:
             self.say(service, reason, text)
         self.told[key] = mark
 
-    def _reconcile(self, wanted: Mapping[Key, int]) -> None:
-        """Give every Revision what is wanted for it, floors that are no longer wanted first."""
+    def _reconcile(self, wanted: Mapping[Key, int], pending: frozenset[Key]) -> None:
+        """Give every Revision what is wanted for it, floors that are no longer wanted first; but those of an earlier leader
+        stay while the services that they are for are still being planned.
+        """
         revisions = sorted(self.objects.revisions(), key=lambda one: (_key(one) in wanted, _key(one)))
         left = _PATCHES_A_ROUND
         for revision in revisions:
             key = _key(revision)
-            if key not in wanted and not has_floor(revision):
+            if key not in wanted and (not has_floor(revision) or (key[0], service_name(revision)) in pending):
                 continue
             patch = change(revision, wanted.get(key))
             if patch is None:

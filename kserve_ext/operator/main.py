@@ -5,11 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import datetime
 import functools
+import gc
 import logging
 import multiprocessing
 import os
 import random
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,12 +26,13 @@ import httpcore2
 from kserve_ext.cluster.api import Cluster
 from kserve_ext.cluster.objects import Ref
 from kserve_ext.errors import KserveExtError
-from kserve_ext.observe import Prometheus, Scraper, Source
+from kserve_ext.observe import ExecutionReader, Prometheus, Scraper, Source
 from kserve_ext.operator.admission import Admission
 from kserve_ext.operator.certificates import read_certificate, renewed, trust
 from kserve_ext.operator.events import Events
 from kserve_ext.operator.figures import Figures
 from kserve_ext.operator.guard import FLOORS_LEASE, remove_all
+from kserve_ext.operator.learner import Learner
 from kserve_ext.operator.lease import Lease
 from kserve_ext.operator.loop import ROUND_S, Loop, learn
 from kserve_ext.operator.planner import Planner
@@ -36,6 +40,7 @@ from kserve_ext.operator.scaled import TTL_S
 from kserve_ext.operator.server import App, CertificateFiles, https_server, serve_status
 from kserve_ext.operator.world import World
 from kserve_ext.policy.floor import FloorSettings, ScalerState
+from kserve_ext.render.queries import forecast_series
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,7 @@ LEADER_LEASE, _LEASE_S, _HOLD_EVERY_S = "kserve-ext-operator", 15, 4.0
 _CERTIFICATE_EVERY_S = 30.0
 _RENEWALS = 10  # of the floors' Lease in its duration
 _LONGEST_PAUSE_S = 60.0
+_SWITCH_S = 0.0005  # a review is a dozen turns of the interpreter's lock, each of which may wait so long for a round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +87,13 @@ class Operator:
         self.leads, self._serving, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._identity = f"{socket.gethostname()}-{random.randrange(16**6):06x}"
         self._planner = Planner()
-        self._learner = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._learns = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         self._world = World(cluster, self._planner, own_namespace=settings.namespace, repository=settings.repository,
                             leads=self.leads)  # fmt: skip
         lease = functools.partial(Lease, cluster, namespace=settings.namespace, identity=self._identity)
         self._lease = lease(name=LEADER_LEASE, duration_s=_LEASE_S)
         self._floors = lease(name=FLOORS_LEASE, duration_s=round(settings.ttl_s))
-        self._loop = self._new_loop()
+        self._loop, self._learner = self._new_loop()
         self._figures = Figures(self._gauges)
 
     def run(self) -> None:
@@ -99,12 +105,17 @@ class Operator:
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
         while not self._certify(files):
             time.sleep(1.0)
-        admission = Admission(self._planner, self._world.models, self._world.facts)
+        admission = Admission(
+            self._planner, self._world.models, self._world.facts, in_force=self._world.in_force,
+            own=f"system:serviceaccount:{self._settings.namespace}:{DEPLOYMENT}",
+        )  # fmt: skip
         server = https_server(App(admission, self._figures), "0.0.0.0", self._settings.port, files)
         server.config.load()
         renew = functools.partial(self._stay_certified, files, server.config.ssl)
-        threading.Thread(target=renew, name="certificate", daemon=True).start()
+        for work in (renew, self._settle):
+            threading.Thread(target=work, name="certificate" if work is renew else "settle", daemon=True).start()
         self._serving.set()
+        signal.signal(signal.SIGTERM, lambda number, frame: None)  # the server raises it once more after it has ended
         server.run()
         self._end()
 
@@ -128,7 +139,7 @@ class Operator:
             return
         log.info("%s %s the operator's Lease", self._identity, "holds" if held else "has lost")
         if held:
-            self._loop = self._new_loop()
+            self._loop, self._learner = self._new_loop()
             self.leads.set()
             self._world.look_at_all()
         else:
@@ -141,6 +152,7 @@ class Operator:
                 continue
             try:
                 self._loop.round(self._clock.now_s())
+                self._learner.round(self._clock.now_s())
                 if time.monotonic() - renewed_at >= self._settings.ttl_s / _RENEWALS:
                     self._floors.renew()
                     renewed_at = time.monotonic()
@@ -169,6 +181,14 @@ class Operator:
         files.write(found)
         return True
 
+    def _settle(self) -> None:
+        """Reviews must not wait for the loop's thread, nor for the collector to walk through all that the watches keep."""
+        sys.setswitchinterval(_SWITCH_S)
+        while not (self._world.complete() or self._ended.wait(1.0)):
+            pass
+        gc.collect()
+        gc.freeze()
+
     def _stay_certified(self, files: CertificateFiles, context: Any) -> None:
         while not self._ended.wait(_CERTIFICATE_EVERY_S):
             if self._certify(files):
@@ -186,7 +206,7 @@ class Operator:
         except KserveExtError as error:
             log.warning("%s", error)
         self._planner.close()
-        self._learner.shutdown(wait=False, cancel_futures=True)
+        self._learns.shutdown(wait=False, cancel_futures=True)
 
     def _is_uninstalled(self) -> bool:
         ref = Ref(api_version="apps/v1", kind="Deployment", namespace=self._settings.namespace, name=DEPLOYMENT)
@@ -195,18 +215,22 @@ class Operator:
 
     # ------------------------------------------------------------------------------------------------------ parts
 
-    def _new_loop(self) -> Loop:
-        settings = self._settings
+    def _new_loop(self) -> tuple[Loop, Learner]:
+        settings, say = self._settings, Events(self._cluster).say
         source: Source = Prometheus(settings.prometheus) if settings.prometheus else Scraper()
-        return Loop(
-            cluster=self._cluster, objects=self._world, source=source, learn=self._learn, say=Events(self._cluster).say,
+        loop = Loop(
+            cluster=self._cluster, objects=self._world, source=source, learn=self._learn, say=say,
             wake=_in_background(_get), own_namespace=settings.namespace, ttl_s=settings.ttl_s,
         )  # fmt: skip
+        learner = Learner(
+            cluster=self._cluster, objects=self._world, loop=loop, planner=self._planner, reader=ExecutionReader(), say=say,
+        )  # fmt: skip
+        return loop, learner
 
     def _learn(
         self, settings: FloorSettings, begin_s: float, counts: tuple[int, ...], bin_s: int
     ) -> Future[ScalerState]:
-        return self._learner.submit(learn, settings, begin_s, counts, bin_s)
+        return self._learns.submit(learn, settings, begin_s, counts, bin_s)
 
     def _gauges(self) -> Mapping[str, float]:
         loop = self._loop
@@ -219,7 +243,14 @@ class Operator:
             "kserve_ext_rounds_total": float(loop.rounds),
             "kserve_ext_rounds_cpu_seconds_total": loop.busy_s,
             "kserve_ext_blind": float(loop.blind_since_s is not None),
-        }
+            "kserve_ext_replans_total": float(self._learner.replans),
+            "kserve_ext_replans_proposed": float(self._learner.proposed),
+        } | {
+            f'kserve_ext_times_as_profiled{{namespace="{namespace}",service="{name}",model="{model}"}}': level
+            for (namespace, name), model, level in self._learner.levels()
+        } | {
+            forecast_series(*key): rate_rps for key, rate_rps in loop.forecasts(self._clock.now_s()).items()
+        }  # fmt: skip
 
 
 def own_namespace() -> str:

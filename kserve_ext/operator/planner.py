@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 
 from kserve_ext.domain import Intent, Plan, Service
 from kserve_ext.errors import InfeasibleError, InputError, KserveExtError
+from kserve_ext.operator.learned import PROFILED, InForce
 from kserve_ext.operator.models import Model, Models
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy import PlanRequest
+from kserve_ext.policy.learning import corrected
 
 _ANYONE = "some-service"  # stands for the name while planning
 _REMEMBERED = 4096
@@ -42,16 +44,17 @@ class Planner:
         self._pool = _pool(processes) if processes else None
         self._known: OrderedDict[str, Future[Answer]] = OrderedDict()
 
-    def ask(self, service: Service, models: Models) -> Future[Answer]:
+    def ask(self, service: Service, models: Models, in_force: InForce = PROFILED) -> Future[Answer]:
         """The answer to come. Raises ProfileError where the model has no profile."""
         intent = service.intent
         model = models.find(intent)
         beside = {each.model: models.find(replace(intent, model=each.model)) for each in intent.neighbours}
-        key = _key(intent, (model, *beside.values()))
+        key = f"{_key(intent, (model, *beside.values()))} {in_force!r}"
         found = self._known.get(key)
         if found is None or found.cancelled() or (found.done() and found.exception() is not None):
             neighbours = {name: one.profiles for name, one in beside.items()}
-            request = PlanRequest(intent=_anyone(intent), profiles=model.profiles, neighbours=neighbours)
+            profiles = {kind: corrected(one, in_force.correction) for kind, one in model.profiles.items()}
+            request = PlanRequest(intent=_anyone(intent), profiles=profiles, neighbours=neighbours, kept=in_force.kept)
             found = self._submit(request)
             self._known[key] = found
             if len(self._known) > _REMEMBERED:

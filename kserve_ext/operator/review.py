@@ -6,6 +6,7 @@ What is asked of a planner, and of the linter, is handed in. An object without o
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from kserve_ext.errors import InfeasibleError, KserveExtError, ManifestError
 from kserve_ext.intent.annotations import INFEASIBLE, NOT_INTENT, PLANNED, PREFIX
 from kserve_ext.intent.read import read_node
 from kserve_ext.lint.manifest import read_objects
-from kserve_ext.operator.filled import Object, as_written, bare, copied, difference, patch
+from kserve_ext.operator.filled import Object, as_written, bare, copied, difference, note, patch
 from kserve_ext.operator.words import admitted_lines, contradiction_lines, one_line, plan_lines
 from kserve_ext.render.inferenceservice import render_inferenceservice
 
@@ -35,6 +36,7 @@ class Review:
     found: Object
     old: Object | None
     dry_run: bool = False
+    author: str = ""  # who sent it, as the API server knows them
 
     @property
     def where(self) -> str:
@@ -68,6 +70,7 @@ def read_review(body: Any) -> Review:
     return Review(
         uid=request["uid"], operation=str(request.get("operation", "")), found=request.get("object") or {},
         old=old if isinstance(old, Mapping) and old else None, dry_run=bool(request.get("dryRun")),
+        author=str((request.get("userInfo") or {}).get("username", "")),
     )  # fmt: skip
 
 
@@ -93,7 +96,7 @@ def planned(found: Object, wanted: Asked, plan: Plan) -> dict[str, Any]:
     annotations = {**rendered["metadata"].get("annotations", {}), **kept}
     annotations.pop(PLANNED, None)
     if added:
-        annotations[PLANNED] = added
+        annotations[PLANNED] = note(added, mark_of(wanted.manifest))
     result["metadata"]["annotations"] = annotations
     result["spec"] = rendered["spec"]
     return result
@@ -139,6 +142,12 @@ def _response(review: Review, response: dict[str, Any]) -> dict[str, Any]:
         "kind": "AdmissionReview",
         "response": {"uid": review.uid, **response},
     }
+
+
+def mark_of(manifest: Object) -> str:
+    """What tells one set of our annotations from another. Not of what is read from them, which may change with a release."""
+    asked = {key: text for key, text in manifest["metadata"]["annotations"].items() if is_intent(key)}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def is_intent(key: str) -> bool:

@@ -33,6 +33,7 @@ class Scaled:
     waiting: tuple[Observation, ...] = ()
     decision: Decision | None = None
     raised_s: float | None = None  # since when there is a floor on the present Revision
+    met_s: float = 0.0  # when it was seen for the first time
 
 
 def floor_settings(plan: Plan, profile: Profile, ttl_s: float = TTL_S) -> FloorSettings:
@@ -49,7 +50,9 @@ def floor_settings(plan: Plan, profile: Profile, ttl_s: float = TTL_S) -> FloorS
 
 def fresh(settings: FloorSettings, slo_s: float, now_s: float, *, learning: bool) -> Scaled:
     """A service seen for the first time."""
-    return Scaled(settings=settings, slo_s=slo_s, state=None if learning else start(settings), seen_s=now_s)
+    return Scaled(
+        settings=settings, slo_s=slo_s, state=None if learning else start(settings), seen_s=now_s, met_s=now_s
+    )
 
 
 def observed(service: Scaled, counted: Counted, now_s: float, ready: int, starting: int) -> Scaled:
@@ -89,6 +92,11 @@ def floor_now(service: Scaled, now_s: float) -> int:
     """The floor in force; none where the last decision has expired."""
     decision = service.decision
     return decision.replicas if decision is not None and now_s < decision.expires_s else 0
+
+
+def is_undecided(service: Scaled, now_s: float) -> bool:
+    """Whether nothing has been decided yet: a floor that an earlier leader left then stays, for as long as one lasts."""
+    return service.decision is None and now_s - service.met_s < service.settings.ttl_s
 
 
 def needs_learning(service: Scaled) -> bool:

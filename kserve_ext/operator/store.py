@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kserve_ext.cluster.api import Cluster
+from kserve_ext.cluster.api import AbsentKindError, Cluster
 from kserve_ext.errors import KserveExtError
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,8 @@ class Store:
         self._cluster, self.kind, self._changed = cluster, kind, changed
         self._objects: dict[Key, Object] = {}
         self._lock = threading.Lock()
-        self.listed = threading.Event()
+        self.listed = threading.Event()  # once at least
+        self.current = threading.Event()  # and followed since, as far as one can know
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -96,8 +97,16 @@ class Store:
         while not self._ended.is_set():
             try:
                 self._follow()
+                self.current.clear()
                 pause_s = _FIRST_PAUSE_S
+            except AbsentKindError as error:  # Knative need not be there; it may come
+                self.replace(())
+                self.listed.set()
+                self.current.set()
+                log.debug("%s", error)
+                self._ended.wait(_LONGEST_PAUSE_S)
             except Exception as error:  # the top of a thread: whatever the network does, the watch begins anew
+                self.current.clear()
                 if not isinstance(error, KserveExtError):
                     log.debug("watch of %s ended", self.kind.kind, exc_info=True)
                 log.info("watch of %s: %s; again in %.0f s", self.kind.kind, error, pause_s)
@@ -110,6 +119,7 @@ class Store:
         objects, version = self._cluster.list_at(kind.api_version, kind.kind, **where)
         self.replace(objects)
         self.listed.set()
+        self.current.set()
         while not self._ended.is_set():
             for event in self._cluster.watch(kind.api_version, kind.kind, version, timeout_s=_WATCH_S, **where):
                 if event["type"] == "ERROR":  # too old a version, most often

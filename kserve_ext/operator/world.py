@@ -12,19 +12,22 @@ from typing import Any
 
 from kserve_ext.cluster.api import Cluster
 from kserve_ext.cluster.objects import Ref, dig
+from kserve_ext.domain import Plan
 from kserve_ext.errors import KserveExtError, ProfileError
 from kserve_ext.lint.facts import ClusterFacts
 from kserve_ext.observe.readings import Key
 from kserve_ext.operator.events import Events
 from kserve_ext.operator.facts import SETTINGS, cluster_facts, kept_node
 from kserve_ext.operator.filled import as_written
-from kserve_ext.operator.floors import SERVICE_LABEL, kept_autoscaler, kept_revision
+from kserve_ext.operator.floors import SERVICE_LABEL, kept_autoscaler, kept_revision, start_s
 from kserve_ext.operator.guard import REVISION
+from kserve_ext.operator.learned import LABEL as LEARNED
+from kserve_ext.operator.learned import InForce, Learned, in_force, name_of, read_learned
 from kserve_ext.operator.models import LABEL, Models, read_model
 from kserve_ext.operator.planner import Answer, Planner, named
 from kserve_ext.operator.review import Asked, service_of
-from kserve_ext.operator.services import Operated, is_asked_for, left_to_fill, objects_of, operated
-from kserve_ext.operator.store import Kind, Object, Store
+from kserve_ext.operator.services import Operated, is_asked_for, left_over, left_to_fill, objects_of, operated
+from kserve_ext.operator.store import Kind, Object, Store, key_of
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class World:
         self._queued: set[Key] = set()
         self._lock = threading.Lock()
         self._operated: dict[Key, Operated] = {}
+        self._settled: set[Key] = set()
         self._applied: dict[Key, str] = {}
         self._failed: dict[Key, int] = {}
         self._models: Models | None = None
@@ -67,6 +71,11 @@ class World:
         self.model_store = Store(
             cluster, Kind(api_version="v1", kind="ConfigMap", labels=LABEL, keep=_kept_model), self._model_changed
         )
+        self.learned_store = Store(
+            cluster,
+            Kind(api_version="v1", kind="ConfigMap", labels=LEARNED, keep=_kept_learned),
+            lambda key: self.look((key[0], key[1].removesuffix(name_of("")))),
+        )
         self._settings: tuple[Object, ...] = ()
 
     @property
@@ -79,6 +88,7 @@ class World:
             self.nodes,
             self.quotas,
             self.model_store,
+            self.learned_store,
         )
 
     def start(self) -> None:
@@ -93,8 +103,8 @@ class World:
         return self.model_store.listed.is_set() and self.nodes.listed.is_set()
 
     def complete(self) -> bool:
-        """Whether everything has been listed."""
-        return all(store.listed.is_set() for store in self._stores)
+        """Whether everything has been listed and is followed: on what may have changed meanwhile nothing is decided."""
+        return all(store.current.is_set() for store in self._stores)
 
     # ------------------------------------------------------------------------------------------- for admission
 
@@ -121,8 +131,27 @@ class World:
 
     def operated(self) -> Mapping[Key, Operated]:
         """The services that are to have a floor."""
+        return {key: one for key, one in self.planned().items() if one.floored}
+
+    def pending(self) -> frozenset[Key]:
+        """Services that ask for a plan, and of which is not known yet what it is."""
         with self._lock:
-            return {key: one for key, one in self._operated.items() if one.floored}
+            settled = set(self._settled)
+        return frozenset(key_of(found) for found in self.services.all() if is_asked_for(found)) - settled
+
+    def planned(self) -> Mapping[Key, Operated]:
+        """Every service with a plan."""
+        with self._lock:
+            return dict(self._operated)
+
+    def learned(self, key: Key) -> Learned | None:
+        """What was learned of a service."""
+        found = self.learned_store.get((key[0], name_of(key[1])))
+        return None if found is None else found["learned"]
+
+    def in_force(self, found: Object) -> InForce:
+        """What a service is planned with beside its profile."""
+        return in_force(found, self.learned(key_of(found)))
 
     def service(self, key: Key) -> Object | None:
         return self.services.get(key)
@@ -144,6 +173,16 @@ class World:
                 key = (pod["metadata"]["namespace"], pod["service"])
                 found.setdefault(key, []).append((pod["metadata"]["name"], pod["address"]))
         return {key: tuple(sorted(pods)) for key, pods in found.items()}
+
+    def starts_by_service(self) -> Mapping[Key, Mapping[str, float]]:
+        """Seconds from made to ready of the pods that are ready for the first time, by their names."""
+        found: dict[Key, dict[str, float]] = {}
+        for pod in self.pod_store.all():
+            if pod["start_s"] is not None:
+                found.setdefault((pod["metadata"]["namespace"], pod["service"]), {})[pod["metadata"]["name"]] = pod[
+                    "start_s"
+                ]
+        return found
 
     # ------------------------------------------------------------------------------------------- plans of services
 
@@ -186,6 +225,7 @@ class World:
         if found is None or not is_asked_for(found):
             with self._lock:
                 self._operated.pop(key, None)
+                self._settled.discard(key)
             self._applied.pop(key, None)
             return
         if not self._leads.is_set():
@@ -193,7 +233,7 @@ class World:
         manifest = as_written(found)
         wanted = Asked(service=service_of(manifest, "/".join(key)), manifest=manifest)
         try:
-            future = self._planner.ask(wanted.service, self.models())
+            future = self._planner.ask(wanted.service, self.models(), self.in_force(found))
         except ProfileError as error:  # another look follows when a model changes
             self._once(key, found, "NotPlanned", f"{error.message}; {error.remedy}")
             return
@@ -209,9 +249,10 @@ class World:
             self._once(key, found, "NotPlanned", f"{error.message}; {error.remedy}")
             return
         model = self.models().find(wanted.service.intent)
-        one = operated(found, wanted, plan, model)
+        one = operated(found, wanted, plan, model, self.in_force(found))
         with self._lock:
             self._operated[key] = one
+            self._settled.add(key)
         patch = left_to_fill(found, wanted, plan)
         if patch is not None:
             version = found["metadata"]["resourceVersion"]
@@ -225,9 +266,21 @@ class World:
         if self._applied.get(key) != one.digest:
             for each in objects_of(found, wanted, plan, model):
                 self._cluster.apply(each, force=True)
+            if (
+                self._applied.get(key) or not one.knative
+            ):  # Knative scales by itself: beside it is at most room for replicas
+                self._tidy(wanted, plan)
             self._applied[key] = one.digest
 
+    def _tidy(self, wanted: Asked, plan: Plan) -> None:
+        """Take away what scaled a service before, and what kept room for it, where the plan has it no more."""
+        for ref in left_over(wanted, plan):
+            if self._cluster.has_kind(ref.api_version, ref.kind):
+                self._cluster.delete(ref)
+
     def _once(self, key: Key, found: Object, reason: str, text: str) -> None:
+        with self._lock:
+            self._settled.add(key)
         if self._applied.get(key) != text:
             self._events.say(found, reason, text)
             self._applied[key] = text
@@ -248,7 +301,13 @@ def _kept_pod(found: Object) -> Object:
         "metadata": {"namespace": metadata["namespace"], "name": metadata["name"]},
         "service": (metadata.get("labels") or {}).get(SERVICE_LABEL, ""),
         "address": str(status.get("podIP") or "") if running else "",
+        "start_s": start_s(found) if running else None,
     }
+
+
+def _kept_learned(found: Object) -> dict[str, Any]:
+    metadata = found["metadata"]
+    return {"metadata": {"namespace": metadata["namespace"], "name": metadata["name"]}, "learned": read_learned(found)}
 
 
 def _kept_model(found: Object) -> dict[str, Any]:

@@ -42,10 +42,10 @@ def service(*, slo: str = "60ms", rate: str = "50..300rps", **more: str) -> dict
     }  # fmt: skip
 
 
-def admission(known: Models | None = None, facts: ClusterFacts | None = None) -> Admission:
+def admission(known: Models | None = None, facts: ClusterFacts | None = None, **more: Any) -> Admission:
     """Both webhooks, planning where they are asked."""
     found = known or models()
-    return Admission(Planner(0), lambda: found, lambda: facts)
+    return Admission(Planner(0), lambda: found, lambda: facts, **more)
 
 
 def body(found: dict[str, Any], old: dict[str, Any] | None = None, *, dry_run: bool = False) -> dict[str, Any]:

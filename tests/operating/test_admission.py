@@ -14,9 +14,10 @@ from kserve_ext.intent.read import read_services
 from kserve_ext.lint.facts import ClusterFacts, NodeFact
 from kserve_ext.operator.filled import LAST_APPLIED, as_written, bare, planned_entries
 from kserve_ext.operator.models import Models
+from kserve_ext.operator.planner import Planner, named
+from kserve_ext.operator.review import Asked, read_review, service_of
 from kserve_ext.operator.review import asked as wanted_of
-from kserve_ext.operator.review import read_review
-from kserve_ext.operator.services import objects_of
+from kserve_ext.operator.services import left_to_fill, objects_of
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy import PlanRequest
 from kserve_ext.render.bundle import render, to_yaml
@@ -200,7 +201,7 @@ def test_a_plan_that_takes_too_long_leaves_the_service_as_written() -> None:
     from kserve_ext.operator.planner import Planner
 
     class Slow(Planner):
-        def ask(self, service: Any, models: Any) -> Any:
+        def ask(self, *asked: Any) -> Any:
             return Future()
 
     found = models()
@@ -254,3 +255,30 @@ def test_the_patch_is_what_the_api_server_applies() -> None:
     stored, response = mutated(service())
     assert patched(service(), response) == stored
     assert response["patchType"] == "JSONPatch"
+
+
+def test_what_was_asked_anew_while_no_webhook_was_there_is_planned_anew_later() -> None:
+    stored, _ = mutated(service())
+    assert left(stored) is None
+    edited = copy.deepcopy(stored)
+    edited["metadata"]["annotations"]["kserve-ext.dev/rate"] = "50..3000rps"
+    change = left(edited)
+    assert change is not None
+    fresh, _ = mutated(service(rate="50..3000rps"))
+    assert change["spec"]["predictor"]["maxReplicas"] == fresh["spec"]["predictor"]["maxReplicas"]
+
+
+def test_a_service_that_an_earlier_release_planned_is_left_as_it_is() -> None:
+    stored, _ = mutated(service())
+    notes = stored["metadata"]["annotations"]
+    notes[PLANNED] = notes[PLANNED].rpartition(",")[0]
+    notes["kserve-ext.dev/rate"] = "50..3000rps"
+    assert left(stored) is None
+
+
+def left(found: dict[str, Any]) -> dict[str, Any] | None:
+    """What the loop has to fill in."""
+    manifest = as_written(found)
+    wanted = Asked(service=service_of(manifest, "x"), manifest=manifest)
+    plan = named(Planner(0).ask(wanted.service, models()).result(), wanted.service.intent)
+    return left_to_fill(found, wanted, plan)

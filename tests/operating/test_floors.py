@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kserve_ext.observe.exposition import queue_proxy_reading, triton_reading
 from kserve_ext.observe.readings import Reading, increase, late_of
-from kserve_ext.operator.floors import MIN_SCALE, Target, change, needs_waking, raised, target_of
+from kserve_ext.operator.floors import MIN_SCALE, Target, change, needs_waking, raised, start_s, target_of
 from kserve_ext.operator.records import history_configmap, history_name, read_history
 from kserve_ext.policy.forecast.history import append, empty
 
@@ -146,3 +146,24 @@ def test_a_history_comes_back_as_it_was_and_without_a_future() -> None:
 def test_histories_of_names_that_read_alike_are_two() -> None:
     assert history_name("a-b", "c") != history_name("a", "b-c")
     assert len(history_name("n" * 63, "m" * 200)) <= 253
+
+
+def pod(made: str = "2026-01-01T00:00:00Z", ready: str = "2026-01-01T00:00:12Z", restarts: int = 0) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": ready}
+    status = {"conditions": [condition], "containerStatuses": [{"restartCount": restarts}]}
+    return {"metadata": {"name": "p", "creationTimestamp": made}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("found", "took_s"),
+    [
+        (pod(), 12.0),
+        (pod(restarts=1), None),
+        (pod(ready="2026-01-01T09:00:00Z"), None),
+        (pod(ready="2025-12-31T23:59:59Z"), None),
+        ({"metadata": {}, "status": {}}, None),
+    ],
+    ids=["first time", "restarted", "ready again after hours", "clocks apart", "not ready"],
+)
+def test_a_start_up_counts_from_made_to_ready_for_the_first_time(found: dict[str, Any], took_s: float | None) -> None:
+    assert start_s(found) == took_s

@@ -32,20 +32,28 @@ class World:
         (read,) = read_services(to_yaml(written), "m.yaml")
         plan = named(Planner(0).ask(read, models()).result(), read.intent)
         self.plan = plan
-        self.known: dict[Any, Operated] = {KEY: Operated(plan=plan, profile=profile(), digest="d", floored=True)}
+        self.known: dict[Any, Operated] = {
+            KEY: Operated(plan=plan, profile=profile(), measured=profile(), digest="d", knative=True, floored=True)
+        }
         self.found: dict[str, dict[str, Any]] = {}
         self.scale = {"actualScale": 1, "desiredScale": 1}
         self.patches: list[str] = []
         self.reachable = True
+        self.unplanned: frozenset[Any] = frozenset()
         self.roll_out("a-00001")
 
     def roll_out(self, name: str) -> None:
         notes = {MIN_SCALE: "1"}
-        self.found[name] = {"metadata": {"namespace": "team", "name": name, "annotations": notes}, "status": {}}
+        labels = {"serving.kserve.io/inferenceservice": "digits"}
+        metadata = {"namespace": "team", "name": name, "annotations": notes, "labels": labels}
+        self.found[name] = {"metadata": metadata, "status": {}}
         self.latest = name
 
     def operated(self) -> Mapping[Any, Operated]:
         return self.known
+
+    def pending(self) -> frozenset[Any]:
+        return self.unplanned
 
     def service(self, key: Any) -> Any:
         status = {"latestReadyRevision": self.latest, "traffic": [{"revisionName": self.latest, "percent": 100}]}
@@ -199,3 +207,32 @@ def test_a_clock_that_jumped_back_changes_nothing(loop: Loop, world: World) -> N
     before = world.min_scale("a-00001")
     loop.round(now_s - 3600.0)
     assert world.min_scale("a-00001") == before
+
+
+def test_a_clock_that_jumped_ahead_drops_the_floor_and_the_next_rounds_raise_it_again(loop: Loop, world: World) -> None:
+    now_s = rounds(loop, START_S, 3) + 86_400.0
+    rounds(loop, now_s, 8)
+    assert world.min_scale("a-00001") > 1
+    assert set(world.patches) == {"a-00001"}
+
+
+def test_a_leader_that_still_learns_leaves_the_floor_it_finds_for_as_long_as_one_lasts(
+    loop: Loop, world: World
+) -> None:
+    world.found["a-00001"]["metadata"]["annotations"] |= {MIN_SCALE: "3", BASE: "1"}
+    loop.learn = lambda *asked: Future()  # for ever
+    now_s = rounds(loop, START_S, 30)
+    assert (world.min_scale("a-00001"), world.patches) == (3, [])
+    rounds(loop, now_s + 10.0, 2)
+    assert world.min_scale("a-00001") == 1
+
+
+def test_a_floor_of_a_service_that_is_still_being_planned_stays_for_as_long_as_one_lasts(
+    loop: Loop, world: World
+) -> None:
+    world.found["a-00001"]["metadata"]["annotations"] |= {MIN_SCALE: "3", BASE: "1"}
+    world.known, world.unplanned = {}, frozenset({KEY})
+    now_s = rounds(loop, START_S, 30)
+    assert world.min_scale("a-00001") == 3
+    rounds(loop, now_s + 10.0, 2)
+    assert world.min_scale("a-00001") == 1
