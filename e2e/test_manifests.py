@@ -449,6 +449,7 @@ def check_network(cluster: Cluster, network: Network, models: str, name: str) ->
     autoscaler = cluster.pods("knative-serving", "app=autoscaler")[0]
     gateway = cluster.pods("kourier-system", "app=3scale-kourier-gateway")[0]
     prometheus = cluster.pods("monitoring")[0]
+    operator = cluster.pods("kserve-ext", "app.kubernetes.io/name=kserve-ext-operator")[0]
     controller = cluster.pods("kserve")[0]
     dns = cluster.pods("kube-system", "k8s-app=kube-dns")[0]
     for source in (activator, gateway):
@@ -458,6 +459,9 @@ def check_network(cluster: Cluster, network: Network, models: str, name: str) ->
     assert network.reaches(autoscaler, pod, 9090)
     for port in (8002, 9091):
         assert network.reaches(prometheus, pod, port)
+    for port in (8002, 8080, 9091):
+        assert network.reaches(operator, pod, port)
+    assert not network.reaches(operator, pod, 8012)
     for stranger in (controller, dns, pod):
         for port in (8012, 8080, 9000, 8002):
             assert not network.reaches(stranger, pod, port)

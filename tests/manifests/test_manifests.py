@@ -146,7 +146,7 @@ def test_a_namespace_starts_from_nothing_in_and_nothing_out(folder: str) -> None
             assert rule.get("ports") or rule.get("to"), name  # never everything to everyone
 
 
-def test_nothing_comes_into_a_model_s_namespace_but_from_gateways_knative_prometheus_and_transformers() -> None:
+def test_nothing_comes_into_a_model_s_namespace_but_from_gateways_knative_readers_of_counters_and_transformers() -> None:
     sources = set()
     for found in of_kind("NetworkPolicy", MANIFESTS / "models"):
         for rule in found["spec"].get("ingress", ()):
@@ -156,7 +156,7 @@ def test_nothing_comes_into_a_model_s_namespace_but_from_gateways_knative_promet
                 sources |= names_of(peer)
     assert sources == {
         "knative-serving", "kourier-system", "envoy-gateway-system", "istio-system", "ingress-nginx", "monitoring",
-        "component=transformer",
+        "component=transformer", "app.kubernetes.io/name=kserve-ext-operator",
     }  # fmt: skip
 
 
