@@ -1,4 +1,4 @@
-"""What the linter may know of the live cluster, and what of each watched object is kept for it. Pure.
+"""What the linter may know of the live cluster. Pure.
 
 Runtimes are left out on purpose: the one that a plan names is made after its service is admitted.
 """
@@ -13,16 +13,6 @@ from kserve_ext.units import parse_quantity
 
 Object = Mapping[str, Any]
 SETTINGS = ("config-features", "config-autoscaler", "config-defaults", "inferenceservice-config")
-
-
-def kept_node(found: Object) -> Object:
-    """Of a node: labels, what pods may ask of it, taints."""
-    status = found.get("status") or {}
-    return {
-        "metadata": {"name": found["metadata"]["name"], "labels": found["metadata"].get("labels") or {}},
-        "spec": {"taints": (found.get("spec") or {}).get("taints") or []},
-        "status": {"allocatable": status.get("allocatable") or {}},
-    }
 
 
 def cluster_facts(nodes: Iterable[Object] | None, quotas: Iterable[Object], settings: Iterable[Object]) -> ClusterFacts:

@@ -6,7 +6,6 @@ other annotation of a Revision is copied to its pods, and would restart them.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,6 @@ PREFIX = "autoscaling.knative.dev/"
 MIN_SCALE, MAX_SCALE = PREFIX + "min-scale", PREFIX + "max-scale"
 BASE = PREFIX + "kserve-ext-base"  # min-scale as it was before the floor; empty: there was none
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
-_LONGEST_START_S = 1800.0  # later it has become ready again, and not for the first time
 STUCK_S = 20.0  # so long may a raised floor show no effect before the service is woken by a request
 
 
@@ -105,41 +103,6 @@ def floor_of(revision: Object) -> int | None:
 def needs_waking(target: Target, wanted: int | None, since_s: float) -> bool:
     """Whether a raised floor has no effect: an autoscaler that has not decided yet ignores min-scale until a request comes."""
     return wanted is not None and target.ready == 0 and target.desired < 0 and since_s >= STUCK_S
-
-
-def kept_revision(found: Object) -> Object:
-    """What is needed of a Revision."""
-    metadata = found["metadata"]
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key.startswith(PREFIX)}
-    return {
-        "metadata": {"namespace": metadata.get("namespace", ""), "name": metadata["name"], "annotations": annotations,
-                     "labels": {SERVICE_LABEL: (metadata.get("labels") or {}).get(SERVICE_LABEL, "")}},
-        "status": {"conditions": entries(found, "status", "conditions")},
-    }  # fmt: skip
-
-
-def kept_autoscaler(found: Object) -> Object:
-    """What is needed of a PodAutoscaler."""
-    metadata, status = found["metadata"], found.get("status") or {}
-    return {
-        "metadata": {"namespace": metadata.get("namespace", ""), "name": metadata["name"]},
-        "status": {key: status[key] for key in ("actualScale", "desiredScale") if key in status},
-    }
-
-
-def start_s(pod: Object) -> float | None:
-    """Seconds from when a pod was made until it was ready; None where it is not, or was ready before and is again."""
-    restarts = sum(int(one.get("restartCount") or 0) for one in entries(pod, "status", "containerStatuses"))
-    for one in entries(pod, "status", "conditions"):
-        if one.get("type") == "Ready" and one.get("status") == "True" and not restarts:
-            made, ready = str(pod["metadata"].get("creationTimestamp")), str(one.get("lastTransitionTime"))
-            took_s = (_moment(ready) - _moment(made)).total_seconds()
-            return took_s if 0 <= took_s <= _LONGEST_START_S else None
-    return None
-
-
-def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _patch(annotations: Mapping[str, str | None]) -> dict[str, Any]:

@@ -18,19 +18,15 @@ from kserve_ext.cluster.objects import Ref
 from kserve_ext.errors import KserveExtError
 from kserve_ext.observe.readings import Asked, Counted, Key, Source
 from kserve_ext.operator.floors import (
-    SERVICE_LABEL,
     Target,
-    change,
     floor_of,
-    has_floor,
     live_revision,
     needs_waking,
     raised,
-    service_name,
     target_of,
 )
-from kserve_ext.operator.guard import REVISION
-from kserve_ext.operator.records import HISTORY_LABEL, history_configmap, history_name, read_history
+from kserve_ext.operator.reconcile import reconcile
+from kserve_ext.operator.records import history_configmap, history_name, read_history
 from kserve_ext.operator.scaled import (
     Scaled,
     floor_now,
@@ -50,7 +46,6 @@ from kserve_ext.policy.floor import learn as learn_floor
 log = logging.getLogger(__name__)
 
 ROUND_S = 10.0
-_PATCHES_A_ROUND = 100  # 10 a second: as many as Knative's own autoscaler sends
 _KEPT_EVERY_S = 600.0  # a history is written so often
 _WAKE_EVERY_S = 60.0
 _HISTORY_S = 14 * 86_400.0
@@ -111,7 +106,7 @@ class Loop:
             self._decide(key, wanted, now_s)
         self.begun_s = now_s if self.begun_s is None else self.begun_s
         pending = self.objects.pending() if now_s - self.begun_s < self.ttl_s else frozenset()
-        self._reconcile(wanted, pending)
+        reconcile(self.cluster, self.objects.revisions(), wanted, pending, self._patched)
         self._keep(operated, now_s)
         self.rounds += 1
         self.busy_s += time.thread_time() - began
@@ -248,31 +243,8 @@ class Loop:
             self.say(service, reason, text)
         self.told[key] = mark
 
-    def _reconcile(self, wanted: Mapping[Key, int], pending: frozenset[Key]) -> None:
-        """Give every Revision what is wanted for it, floors that are no longer wanted first; but those of an earlier leader
-        stay while the services that they are for are still being planned.
-        """
-        revisions = sorted(self.objects.revisions(), key=lambda one: (_key(one) in wanted, _key(one)))
-        left = _PATCHES_A_ROUND
-        for revision in revisions:
-            key = _key(revision)
-            if key not in wanted and (not has_floor(revision) or (key[0], service_name(revision)) in pending):
-                continue
-            patch = change(revision, wanted.get(key))
-            if patch is None:
-                continue
-            if not left:
-                log.info("more than %d floors to change: the rest in the next round", _PATCHES_A_ROUND)
-                return
-            left -= 1
-            self.patches += 1
-            api_version, kind = REVISION
-            try:
-                self.cluster.merge(Ref(api_version=api_version, kind=kind, namespace=key[0], name=key[1]), patch)
-            except KserveExtError as error:
-                if error.exit_code == 4:
-                    raise
-                log.warning("Revision %s/%s: %s", *key, error)
+    def _patched(self) -> None:
+        self.patches += 1
 
     # ------------------------------------------------------------------------------------------------- what is kept
 
@@ -300,10 +272,3 @@ class Loop:
 def learn(settings: FloorSettings, begin_s: float, counts: tuple[int, ...], bin_s: int) -> ScalerState:
     """The floor's state after a history; what takes seconds, and so runs in a process of its own."""
     return learn_floor(start(settings), begin_s, counts, bin_s, settings)
-
-
-def _key(found: Mapping[str, Any]) -> Key:
-    return str(found["metadata"]["namespace"]), str(found["metadata"]["name"])
-
-
-__all__ = ["HISTORY_LABEL", "ROUND_S", "SERVICE_LABEL", "Loop", "Objects", "learn"]

@@ -5,25 +5,34 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 from kserve_ext.cluster.api import Cluster
-from kserve_ext.cluster.objects import Ref, dig
+from kserve_ext.cluster.objects import Ref
 from kserve_ext.domain import Plan
 from kserve_ext.errors import KserveExtError, ProfileError
 from kserve_ext.lint.facts import ClusterFacts
 from kserve_ext.observe.readings import Key
 from kserve_ext.operator.events import Events
-from kserve_ext.operator.facts import SETTINGS, cluster_facts, kept_node
+from kserve_ext.operator.facts import SETTINGS, cluster_facts
 from kserve_ext.operator.filled import as_written
-from kserve_ext.operator.floors import SERVICE_LABEL, kept_autoscaler, kept_revision, start_s
+from kserve_ext.operator.floors import SERVICE_LABEL
 from kserve_ext.operator.guard import REVISION
+from kserve_ext.operator.kept import (
+    SERVICE,
+    kept_autoscaler,
+    kept_learned,
+    kept_model,
+    kept_node,
+    kept_pod,
+    kept_revision,
+    kept_service,
+)
 from kserve_ext.operator.learned import LABEL as LEARNED
-from kserve_ext.operator.learned import InForce, Learned, in_force, name_of, read_learned
-from kserve_ext.operator.models import LABEL, Models, read_model
+from kserve_ext.operator.learned import InForce, Learned, in_force, name_of
+from kserve_ext.operator.models import LABEL, Models
 from kserve_ext.operator.planner import Answer, Planner, named
 from kserve_ext.operator.review import Asked, service_of
 from kserve_ext.operator.services import Operated, is_asked_for, left_over, left_to_fill, objects_of, operated
@@ -31,7 +40,8 @@ from kserve_ext.operator.store import Kind, Object, Store, key_of
 
 log = logging.getLogger(__name__)
 
-SERVICE = ("serving.kserve.io/v1beta1", "InferenceService")
+_CONFIGMAP = ("v1", "ConfigMap")
+_AUTOSCALER = ("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler")
 _AGAIN_S = (2.0, 10.0, 60.0, 300.0)
 
 
@@ -43,6 +53,7 @@ class World:
     ) -> None:  # fmt: skip
         self._cluster, self._planner, self._leads = cluster, planner, leads
         self._own_namespace, self._repository, self._events = own_namespace, repository, Events(cluster)
+        self._stores: list[Store] = []
         self._work: queue.Queue[Key] = queue.Queue()
         self._queued: set[Key] = set()
         self._lock = threading.Lock()
@@ -51,45 +62,25 @@ class World:
         self._applied: dict[Key, str] = {}
         self._failed: dict[Key, int] = {}
         self._models: Models | None = None
-        label = {"labels": SERVICE_LABEL}
-        self.services = Store(cluster, Kind(api_version=SERVICE[0], kind=SERVICE[1], keep=_kept_service), self.look)
-        self.revision_store = Store(
-            cluster, Kind(api_version=REVISION[0], kind=REVISION[1], keep=kept_revision, **label)
-        )
-        self.autoscalers = Store(
-            cluster,
-            Kind(
-                api_version="autoscaling.internal.knative.dev/v1alpha1",
-                kind="PodAutoscaler",
-                keep=kept_autoscaler,
-                **label,
-            ),
-        )
-        self.pod_store = Store(cluster, Kind(api_version="v1", kind="Pod", keep=_kept_pod, **label))
-        self.nodes = Store(cluster, Kind(api_version="v1", kind="Node", keep=kept_node))
-        self.quotas = Store(cluster, Kind(api_version="v1", kind="ResourceQuota"))
-        self.model_store = Store(
-            cluster, Kind(api_version="v1", kind="ConfigMap", labels=LABEL, keep=_kept_model), self._model_changed
-        )
-        self.learned_store = Store(
-            cluster,
-            Kind(api_version="v1", kind="ConfigMap", labels=LEARNED, keep=_kept_learned),
-            lambda key: self.look((key[0], key[1].removesuffix(name_of("")))),
+        self.services = self._store(SERVICE, kept_service, changed=self.look)
+        self.revision_store = self._store(REVISION, kept_revision, SERVICE_LABEL)
+        self.autoscalers = self._store(_AUTOSCALER, kept_autoscaler, SERVICE_LABEL)
+        self.pod_store = self._store(("v1", "Pod"), kept_pod, SERVICE_LABEL)
+        self.nodes = self._store(("v1", "Node"), kept_node)
+        self.quotas = self._store(("v1", "ResourceQuota"))
+        self.model_store = self._store(_CONFIGMAP, kept_model, LABEL, self._model_changed)
+        self.learned_store = self._store(
+            _CONFIGMAP, kept_learned, LEARNED, lambda key: self.look((key[0], key[1].removesuffix(name_of(""))))
         )
         self._settings: tuple[Object, ...] = ()
 
-    @property
-    def _stores(self) -> tuple[Store, ...]:
-        return (
-            self.services,
-            self.revision_store,
-            self.autoscalers,
-            self.pod_store,
-            self.nodes,
-            self.quotas,
-            self.model_store,
-            self.learned_store,
-        )
+    def _store(
+        self, kind: tuple[str, str], keep: Callable[[Object], Object] = lambda found: found, labels: str = "",
+        changed: Callable[[Key], None] = lambda key: None,
+    ) -> Store:  # fmt: skip
+        store = Store(self._cluster, Kind(api_version=kind[0], kind=kind[1], labels=labels, keep=keep), changed)
+        self._stores.append(store)
+        return store
 
     def start(self) -> None:
         """Begin to watch and to work."""
@@ -284,33 +275,3 @@ class World:
         if self._applied.get(key) != text:
             self._events.say(found, reason, text)
             self._applied[key] = text
-
-
-def _kept_service(found: Object) -> Object:
-    """An InferenceService without what only managed fields weigh."""
-    metadata = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
-    status = {"components": {"predictor": dig(found, "status", "components", "predictor") or {}}}
-    return {"apiVersion": SERVICE[0], "kind": SERVICE[1], "metadata": metadata, "spec": found.get("spec") or {},
-            "status": status}  # fmt: skip
-
-
-def _kept_pod(found: Object) -> Object:
-    metadata, status = found["metadata"], found.get("status") or {}
-    running = status.get("phase") == "Running" and not metadata.get("deletionTimestamp")
-    return {
-        "metadata": {"namespace": metadata["namespace"], "name": metadata["name"]},
-        "service": (metadata.get("labels") or {}).get(SERVICE_LABEL, ""),
-        "address": str(status.get("podIP") or "") if running else "",
-        "start_s": start_s(found) if running else None,
-    }
-
-
-def _kept_learned(found: Object) -> dict[str, Any]:
-    metadata = found["metadata"]
-    return {"metadata": {"namespace": metadata["namespace"], "name": metadata["name"]}, "learned": read_learned(found)}
-
-
-def _kept_model(found: Object) -> dict[str, Any]:
-    metadata = found["metadata"]
-    return {"metadata": {"namespace": metadata["namespace"], "name": metadata["name"]},
-            "label": metadata["labels"][LABEL], "model": read_model(found)}  # fmt: skip

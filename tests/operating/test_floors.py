@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kserve_ext.observe.exposition import queue_proxy_reading, triton_reading
 from kserve_ext.observe.readings import Reading, increase, late_of
-from kserve_ext.operator.floors import MIN_SCALE, Target, change, needs_waking, raised, start_s, target_of
+from kserve_ext.operator.floors import MIN_SCALE, Target, change, needs_waking, raised, target_of
+from kserve_ext.operator.kept import start_s
 from kserve_ext.operator.records import history_configmap, history_name, read_history
 from kserve_ext.policy.forecast.history import append, empty
 

@@ -28,6 +28,7 @@ from kserve_ext.operator.services import Operated, operated
 
 KEY = ("team", "digits")
 START_S = 1_700_000_000.0
+PLANNER = Planner(0)  # remembers what it planned, for all tests
 CALM = Target(namespace="team", revision="a-1", base=1, most=9, ready=2, desired=2, unschedulable=False)
 
 
@@ -39,7 +40,7 @@ class World:
         self.stored = stored
         stored["metadata"] |= {"uid": "u-1", "resourceVersion": "1"}
         stored["status"] = {"components": {"predictor": {"latestReadyRevision": "a-1", "latestCreatedRevision": "a-1"}}}
-        self.planner, self.configmap = Planner(0), None
+        self.planner, self.configmap = PLANNER, None
         self.slower, self.executions, self.late, self.target = 1.0, 0, 0.0, CALM
         self.said: list[tuple[str, str]] = []
         self.loop: Any = SimpleNamespace(counted={}, services={}, blind_since_s=None, target=lambda key: self.target)
