@@ -27,6 +27,9 @@ KINDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "/apis/autoscaling.internal.knative.dev/v1alpha1": (("podautoscalers", "PodAutoscaler"),),
     "/apis/coordination.k8s.io/v1": (("leases", "Lease"),),
     "/apis/apps/v1": (("deployments", "Deployment"),),
+    "/apis/autoscaling/v2": (("horizontalpodautoscalers", "HorizontalPodAutoscaler"),),
+    "/apis/keda.sh/v1alpha1": (("scaledobjects", "ScaledObject"),),
+    "/apis/autoscaling.k8s.io/v1": (("verticalpodautoscalers", "VerticalPodAutoscaler"),),
     "/apis/apiextensions.k8s.io/v1": (("customresourcedefinitions", "CustomResourceDefinition"),),
     "/apis/admissionregistration.k8s.io/v1": (
         ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration"),

@@ -62,6 +62,9 @@ class Stage:
         self.processes.append(process)
         return process
 
+    def made(self, name: str) -> bool:
+        return any(path.endswith(f"/{name}") for path in list(self.api.objects))
+
     def ends(self, process: subprocess.Popen[bytes], number: int) -> None:
         if number == signal.SIGTERM:
             process.terminate()  # as the kubelet ends a container: by its first process
@@ -180,11 +183,21 @@ def test_what_the_operator_and_its_guard_ask_for_is_what_their_roles_allow_and_n
             lambda: "kserve-ext.dev/planned" in stage.fleet.service("late")["metadata"]["annotations"],
         )
         until("it has a floor", lambda: stage.fleet.floored("late"))
+        standard(stage, "cpu", scaler="hpa", vertical="recommend")
+        standard(stage, "rps", scaler="keda-rps", prometheus="http://prometheus:9090", node_start="4m")
         stage.fleet.delete("late")
-        until("its history is gone", lambda: any(one.verb == "delete" for one in stage.api.asked))
+        until("its history is gone", lambda: deleted(stage, "configmaps"))
+        until(
+            "what scales is there, and nothing else",
+            lambda: all(map(stage.made, ("cpu-recommender", "rps-placeholder"))),
+        )
+        until(
+            "nor what scaled before",
+            lambda: deleted(stage, "horizontalpodautoscalers") and deleted(stage, "deployments"),
+        )
         guards = len(stage.api.asked)
         stage.ends(process, signal.SIGTERM)
-        assert_least(stage, stage.operators, "kserve-ext-operator")
+        assert_least(stage, stage.operators, "kserve-ext-operator", "kserve-ext-operator-scaling")
         until("the guard removes the floor", lambda: not stage.fleet.floored("a"), seconds=TTL_S + 10)
         assert len(stage.api.asked) > guards
         assert_least(stage, stage.guards, "kserve-ext-guard")
@@ -228,9 +241,21 @@ def allowed(name: str) -> set[Right]:
     return found
 
 
-def assert_least(stage: Stage, door: Door, name: str) -> None:
+def standard(stage: Stage, name: str, **annotations: str) -> None:
+    """A service in Standard mode, admitted while no webhook was there."""
+    found = manifest(name)
+    notes = {f"kserve-ext.dev/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    found["metadata"]["annotations"] |= {"serving.kserve.io/deploymentMode": "Standard", **notes}
+    stage.fleet.add(name, found)
+
+
+def deleted(stage: Stage, resource: str) -> bool:
+    return any(one.verb == "delete" and one.resource[1] == resource for one in list(stage.api.asked))
+
+
+def assert_least(stage: Stage, door: Door, *names: str) -> None:
     """Every request is allowed, and every right is used."""
-    rights, requests = allowed(name), asked_for(stage, door)
+    rights, requests = set().union(*map(allowed, names)), asked_for(stage, door)
     assert [one for one in requests if not any(right.covers(one) for right in rights)] == []
     assert [right for right in rights if not any(right.covers(one) for one in requests)] == []
 
