@@ -21,6 +21,7 @@ GRAPH = HERE / "go"
 _KUBERNETES = (
     "kubeadm", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubectl",
 )  # fmt: skip
+_SERVING = ("controller", "autoscaler", "autoscaler-hpa", "activator", "webhook", "queue")
 GROUPS: dict[str, dict[str, str]] = {  # group -> program -> package
     "kubernetes": {name: f"k8s.io/kubernetes/cmd/{name}" for name in _KUBERNETES},
     "tools": {
@@ -30,7 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {  # group -> program -> package
         "pause": "./pause",
     },
     "knative": {
-        **{n: f"knative.dev/serving/cmd/{n}" for n in ("controller", "autoscaler", "activator", "webhook", "queue")},
+        **{name: f"knative.dev/serving/cmd/{name}" for name in _SERVING},
         "kourier": "knative.dev/net-kourier/cmd/kourier",
     },
     "kserve": {name: f"github.com/kserve/kserve/cmd/{name}" for name in ("manager", "agent", "router")},

@@ -44,7 +44,8 @@ def objects(given: Settings, serving: Path, networking: Path, caching: Path, kou
     serving links definitions of networking and caching, and module archives hold no links: they are read where they are.
     """
     namespace = serving / "core" / "100-namespace.yaml"
-    for each in with_data(fitted(read(namespace, serving / "core", networking, caching), _image), config(given)):
+    folders = (namespace, serving / "core", serving / "hpa-autoscaling", networking, caching)
+    for each in with_data(fitted(read(*folders), _image), config(given)):
         if each["kind"] == "Image":
             each["spec"]["image"] = _image(each["spec"])
         yield each
