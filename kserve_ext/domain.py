@@ -296,7 +296,7 @@ class Plan:
     warnings: tuple[Reason, ...] = ()
     neighbours: tuple[NeighbourPlan, ...] = ()
     horizontal: HorizontalScaling | None = None  # of `scaling` only the bounds count then
-    placeholders: int = 0  # pods of low priority that keep room for as many replicas
+    placeholders: int | None = None  # pods of low priority that keep room for as many replicas; None: not asked for
 
     @property
     def all_stages(self) -> tuple[StagePlan, ...]:

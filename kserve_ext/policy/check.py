@@ -31,7 +31,7 @@ def _scaling_fields(plan: Plan) -> Iterator[str]:
     else:
         yield from ("scaling.min_replicas", "scaling.max_replicas")
         yield from (f"horizontal.{field.name}" for field in fields(HorizontalScaling))
-    if plan.placeholders:
+    if plan.placeholders is not None:
         yield "placeholders"
 
 

@@ -19,7 +19,7 @@ class Scaled:
 
     knative: Scaling  # of it only the bounds count where there is `horizontal`
     horizontal: HorizontalScaling | None = None
-    placeholders: int = 0
+    placeholders: int | None = None
     reasons: tuple[Reason, ...] = ()
 
 

@@ -62,7 +62,7 @@ def render_placeholders(
         "kind": "Deployment",
         "metadata": metadata(name, namespace) | {"labels": dict(labels)},
         "spec": {
-            "replicas": plan.placeholders,
+            "replicas": plan.placeholders or 0,
             "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },

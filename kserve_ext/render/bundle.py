@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kserve_ext.render.pbtxt import ModelConfig
 
 SCALING_FILES = ("autoscaler.yaml", "recommender.yaml", "placeholders.yaml")
-_NO_ROOM_KEPT = ("placeholders", 0)
 MODEL_REPOSITORY = "model_repo"  # folder of the bundle to be copied over the repository that storageUri names
 
 
@@ -77,7 +76,7 @@ def render_plan(plan: Plan, left_out: tuple[Reason, ...] = (), namespace: str | 
     """The ConfigMap NAME-plan: the plan's values, and the reason for each in words."""
     metadata = {"name": f"{plan.service}-plan"} | ({"namespace": namespace} if namespace else {})
     values = _values(dataclasses.replace(plan, reasons=(), warnings=()))
-    values = {key: value for key, value in values.items() if value not in (None, []) and (key, value) != _NO_ROOM_KEPT}
+    values = {key: value for key, value in values.items() if value not in (None, [])}
     if plan.horizontal is not None:
         values["scaling"] = {name: values["scaling"][name] for name in ("min_replicas", "max_replicas")}
     data = {

@@ -37,6 +37,7 @@ def _served(node_s: float, *, kept: bool) -> Outcome:
     asked = request(wanted, MEASURED)
     decided = plan(replace(asked, settings=replace(asked.settings, rise_s=RISE_S)))
     assert decided.horizontal is not None
+    assert decided.placeholders is not None
     assert decided.placeholders > 1
     rates = rise(wanted.rate, RISE_S)
     workload = Workload(
