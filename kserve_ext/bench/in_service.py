@@ -1,8 +1,8 @@
 """How long executions take in service, beside how long they take in a closed loop: by batch size, and as a whole.
 
 A closed loop holds one batch size for a second or two; in service batches of all sizes form by themselves, beside the
-front end and the load. Under Poisson arrivals at loads at which an instance is seldom idle, Triton's counters tell the
-time of each size that formed, and the latencies tell what an execution takes an instance beside that.
+front end and the load. Under Poisson arrivals at loads at which small, middling and large batches form, Triton's counters
+tell the time of each size, and the latencies tell what an execution takes an instance beside that.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from kserve_ext.domain import ServicePoint
 from kserve_ext.profile.points import in_service_ratios
 from kserve_ext.simulate.level import PROBABILITIES, Served
 
-LOADS = (0.60, 0.85)  # of saturation
-SECONDS = 4.0  # at each load
+LOADS = (0.30, 0.60, 0.85)  # of saturation
+SECONDS = 3.5  # at each load
 _SEED = 7
 
 
@@ -38,7 +38,9 @@ class SeenRun:
 
     def served(self) -> Served:
         """The run as the simulator takes it."""
-        return Served(arrivals_s=_arrivals(self.rate_rps), quantiles_s=self.quantiles_s)
+        rows = sum(size * count for size, count in self.executions.items())
+        mean_batch = rows / max(sum(self.executions.values()), 1)
+        return Served(arrivals_s=_arrivals(self.rate_rps), quantiles_s=self.quantiles_s, mean_batch=mean_batch)
 
 
 def observe(bench: Bench, points: Sequence[ServicePoint]) -> tuple[SeenRun, ...]:

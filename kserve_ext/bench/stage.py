@@ -20,7 +20,7 @@ from kserve_ext.domain import StageProfile
 from kserve_ext.policy.replica import stage_law
 from kserve_ext.profile.points import FULL_SHARE, batch_sizes, corrected, levelled
 from kserve_ext.render.pbtxt import with_batching
-from kserve_ext.simulate.level import level
+from kserve_ext.simulate.level import levels
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -120,14 +120,15 @@ def _bring_to_service(
         points[name] = replace(each, point=corrected(each.point, by_size[each.point.batch]))
     known = [each for each in points.values() if each.point.instances <= instances]
     stage, _ = _profile(bench.target.model, config.max_batch_size, known)
-    factor = level(
-        stage_law(stage), [run.served() for run in runs], max_batch=config.max_batch_size, instances=instances
-    )
-    if factor is None:
+    law = stage_law(stage)
+    factors = levels(law, [run.served() for run in runs], max_batch=config.max_batch_size, instances=instances)
+    if factors is None:
         tell(f"{bench.target.model}: latencies under load tell nothing of service times, which stay as measured alone")
         return
+    factor = dict(zip(law.batches, factors, strict=True))
     for name in of_count:
-        points[name] = replace(points[name], point=levelled(points[name].point, factor))
+        point = points[name].point
+        points[name] = replace(points[name], point=levelled(point, factor[point.batch]))
 
 
 def _config(config: ModelConfig, task: StageTask) -> ModelConfig:
