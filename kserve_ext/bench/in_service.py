@@ -76,15 +76,17 @@ def _run(bench: Bench, requests: Sequence[Request], rate_rps: float) -> SeenRun:
 def ratios(points: Sequence[ServicePoint], runs: Sequence[SeenRun]) -> dict[int, float]:
     """Triton's time of an execution in service over that in a closed loop, for the batch sizes of `points`.
 
-    Single rows tell nothing here: many of them end an idle time, and how much longer those take is measured apart.
-    Several rows only come together while an instance is busy.
+    Single rows can only tell that one takes less: many of them end an idle time, and how much longer those take is
+    measured apart. Several rows only come together while an instance is busy.
     """
+    closed_loop = {point.batch: point.server_compute_s for point in points}
     executions: dict[int, int] = {}
     spent_s: dict[int, float] = {}
     for run in runs:
-        for size, count in ((size, count) for size, count in run.executions.items() if size > 1):
+        for size, count in run.executions.items():
             executions[size] = executions.get(size, 0) + count
             spent_s[size] = spent_s.get(size, 0.0) + count * run.compute_s[size]
-    closed_loop = {point.batch: point.server_compute_s for point in points}
     in_service = {size: spent_s[size] / count for size, count in executions.items() if count}
+    if in_service.get(1, 0.0) > closed_loop.get(1, 0.0):
+        del in_service[1]
     return in_service_ratios(closed_loop, in_service, executions)

@@ -29,7 +29,7 @@ from kserve_ext.triton.server import TritonServer
 
 Progress = Callable[[int, int, str], None]  # points done, points in all, what is measured now
 
-SECONDS_PER_POINT = 1.0
+SECONDS_PER_POINT = 0.8
 MOST_INSTANCES = 4  # measured when the caller does not say
 PATIENCE = 0.8  # of a point's seconds: what repeating disturbed runs may take, on average
 _SAME_HOST = ("cpu", "cores")  # a new kernel or more memory does not make a profile void
