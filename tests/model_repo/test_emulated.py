@@ -6,6 +6,7 @@ import csv
 import fcntl
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +106,15 @@ def test_instances_take_turns_as_on_one_device(model_repo: Path, emulated: Modul
     fcntl.flock(second.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)  # an execution gives the turn back
     first.finalize()
     second.finalize()
+
+
+def test_servers_take_no_turns_though_they_share_the_folder(
+    model_repo: Path, emulated: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = started(model_repo, emulated, 32)
+    monkeypatch.setattr(os, "getppid", os.getpid)  # an instance of another server
+    there = started(model_repo, emulated, 32)
+    fcntl.flock(here.turn, fcntl.LOCK_EX)
+    fcntl.flock(there.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    here.finalize()
+    there.finalize()

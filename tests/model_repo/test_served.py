@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -71,6 +72,14 @@ def test_emulated_answers_every_row_with_its_own_successor(
     rows = np.arange(24, dtype=np.float32).reshape(3, 8)
     answered = outputs(triton, served, "x", "FP32", rows, "y", protocol)
     np.testing.assert_array_equal(answered, rows + 1)
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("served", ["emulated"], indirect=True)
+def test_the_instances_of_emulated_take_their_turns_at_the_server_they_belong_to(triton: TritonServer) -> None:
+    stubs = psutil.Process(triton.pid).children()
+    opened = {link.readlink() for stub in stubs for link in Path(f"/proc/{stub.pid}/fd").iterdir()}
+    assert Path(f"/proc/{triton.pid}") in opened
 
 
 def outputs(

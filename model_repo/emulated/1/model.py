@@ -1,7 +1,7 @@
 """A GPU's latency without a GPU, for Triton's python backend: y = x + 1, answered after s(rows of the batch).
 
-`curve.json` gives s as measured points; between them s is a straight line. Instances that run from one model folder
-take turns, as executions on one device do: a second instance adds next to no capacity, and the published numbers agree.
+`curve.json` gives s as measured points; between them s is a straight line. The instances of one server take turns, as
+executions on one device do: a second instance adds next to no capacity, and the published numbers agree.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class TritonPythonModel:
         if max_batch > self.points[-1][0]:
             last = self.points[-1][0]
             raise pb_utils.TritonModelException(f"max_batch_size {max_batch}: {path} ends at {last} rows")
-        # Locked while an instance executes: each instance is a process of its own, the folder is what they share.
-        self.turn = os.open(args["model_repository"], os.O_RDONLY)
+        # Locked while an instance executes: each instance is a process of its own, and the server is what they share.
+        # Not the model's folder, which replicas on one node may share too.
+        self.turn = os.open(f"/proc/{os.getppid()}", os.O_RDONLY)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         fcntl.flock(self.turn, fcntl.LOCK_EX)
