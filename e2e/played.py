@@ -100,7 +100,6 @@ def slow_models(cluster: Cluster, namespace: str) -> Iterator[None]:
     folder = top / MODEL / MODEL
     try:
         shutil.copytree(REPOSITORY / MODEL / "1", folder / "1")
-        _lock_apart(folder / "1" / "model.py")
         (folder / "1" / "curve.json").write_text(json.dumps({"points": CURVE}))
         text = (REPOSITORY / MODEL / "config.pbtxt").read_text()
         (folder / "config.pbtxt").write_text(
@@ -111,13 +110,6 @@ def slow_models(cluster: Cluster, namespace: str) -> Iterator[None]:
     finally:
         cluster.kubectl("delete", "persistentvolume", f"models-{namespace}", "--wait=false", "--ignore-not-found")
         shutil.rmtree(top, ignore_errors=True)
-
-
-def _lock_apart(model: Path) -> None:
-    """Instances take turns by a lock on their folder, and all replicas of a node mount the same: lock a file of the pod's."""
-    text, shared = model.read_text(), 'os.open(args["model_repository"], os.O_RDONLY)'
-    assert shared in text
-    model.write_text(text.replace(shared, 'os.open("/tmp/turn", os.O_RDWR | os.O_CREAT, 0o600)'))
 
 
 def target_of(cluster: Cluster, name: str, namespace: str) -> Target:

@@ -78,16 +78,27 @@ def gateway(cluster: Cluster) -> Cluster:
 
 def traffic(product: Product, name: str, rate_rps: float, seconds: float) -> Traffic:
     """Requests on a service in Standard mode, in the background."""
-    target = played.target_at(gateway(product.cluster).ingress, f"{name}-{product.namespace}.{support.DOMAIN}")
+    target = played.target_at(door(product, name), name)
     return Traffic(target, played.requests_to(target), rate_rps, seconds)
+
+
+def door(product: Product, name: str) -> str:
+    """A port of every node that leads to the pods of a service in Standard mode, with or without a gateway."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"{name}-door"},
+        "spec": {"type": "NodePort", "selector": {"app": f"isvc.{name}-predictor"}, "ports": [{"port": 8080}]},
+    }
+    product.cluster.apply(service, product.namespace)
+    (port,) = product.kind("service", f"{name}-door")["spec"]["ports"]
+    return f"{product.cluster.nodes[product.cluster.worker]}:{port['nodePort']}"
 
 
 def digits_traffic(product: Product, name: str, mode: str, rate_rps: float, seconds: float) -> Traffic:
     """Requests on a service of the digits model."""
-    address, host = product.cluster.ingress, support.host_of(name, product.namespace)
-    if mode == "Standard":
-        address, host = gateway(product.cluster).ingress, f"{name}-{product.namespace}.{support.DOMAIN}"
-    target = parse_target(f"http://{address}", model="digits", authority=host)
+    address = door(product, name) if mode == "Standard" else product.cluster.ingress
+    target = parse_target(f"http://{address}", model="digits", authority=support.host_of(name, product.namespace))
     return Traffic(target, digits_requests(target), rate_rps, seconds)
 
 
@@ -102,8 +113,8 @@ def _version(product: Product) -> Path:
 
 def _with_gpu(model: Path) -> None:
     """No GPU is behind the cluster's numbers: the model shows one under the name of Triton's own metric."""
-    text, after = model.read_text(), "os.O_RDWR | os.O_CREAT, 0o600)\n"
-    assert after in text
+    text = model.read_text()
+    (after,) = [line for line in text.splitlines(keepends=True) if line.startswith("        self.turn = ")]
     shown = """        family = pb_utils.MetricFamily(
             name="nv_gpu_utilization", description="GPU utilization rate", kind=pb_utils.MetricFamily.GAUGE
         )
