@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kserve_ext.errors import InputError
 from kserve_ext.policy.floor import FloorSettings, Observation, ScalerState, learn, sizing_from_capacity, start, step
 from kserve_ext.policy.floor.calendar import same_time
+from kserve_ext.policy.floor.trials import best, untried, ways
 from kserve_ext.policy.forecast.history import append, empty
 
 HOUR = 60
@@ -123,3 +125,14 @@ def test_the_same_observations_give_the_same_floor() -> None:
 def test_settings_out_of_range_are_named(field: str, value: float) -> None:
     with pytest.raises(InputError, match=field):
         FloorSettings(**{"sizing": settings().sizing, "start_up_s": 60.0, field: value})
+
+
+@pytest.mark.parametrize(("busy", "chosen"), [(0.5, 1), (100.0, 0)], ids=["a small pool", "a large one"])
+def test_many_fewer_late_are_worth_a_tenth_more_in_a_small_pool_only(busy: float, chosen: int) -> None:
+    """Two ways that both hold 99 %: one at 0.9 % late, one a tenth dearer at 0.05 %."""
+    each, bins = ways(settings().sizing, 120.0, 60, 3, 1), 1e6
+    requests = busy * bins * each.bin_s / each.request_s
+    late, paid_s = np.full(len(each.guides), requests), np.full(len(each.guides), 1e9)
+    late[:2], paid_s[:2] = (0.009 * requests, 0.0005 * requests), (1.0e8, 1.1e8)
+    tried = replace(untried(each), requests=requests, bins=bins, late=late, paid_s=paid_s)
+    assert best(tried, each, 0.01, int(bins)) == chosen

@@ -54,6 +54,30 @@ def test_quantiles_cover_what_they_say_of_days_not_seen_before() -> None:
     assert np.mean(covered, axis=0) == pytest.approx(levels, abs=0.02)
 
 
+def there_and_back(seed: int) -> list[int]:
+    """Counts of 10 s: up in half an hour, down in the next."""
+    rates = np.concatenate((np.linspace(1000, 4000, 180), np.linspace(4000, 1000, 180)))
+    return np.random.default_rng(seed).poisson(rates).tolist()
+
+
+def test_a_rise_that_was_learned_is_not_expected_of_a_level_that_falls() -> None:
+    """Five minutes ahead: the most to come is now, give or take a tenth, although nothing but a rise was learned from."""
+    counts = there_and_back(3)
+    state = observe(start(ForecastSettings(bin_s=10, last=31)), 0.0, counts[:300], 10.0)
+    found = forecast(state)
+    assert found is not None
+    assert found.expected == pytest.approx(max(counts[300:331]), rel=0.1)
+    assert dict(found.weights)["trend"] > dict(found.weights)["recent"]
+
+
+def test_the_first_forecasts_do_not_widen_all_that_follow() -> None:
+    """In a steady rise errors are small: the .99 quantile stays within a fifth of what then comes."""
+    counts = there_and_back(4)
+    found = forecast(observe(start(ForecastSettings(bin_s=10, last=31)), 0.0, counts[:145], 10.0))
+    assert found is not None
+    assert max(counts[145:176]) <= found.requests(0.99) <= 1.2 * max(counts[145:176])
+
+
 def test_counts_that_overlap_what_is_known_are_refused() -> None:
     with pytest.raises(ValueError, match=r"overlap|before|known"):
         observe(known([1] * 100), 60.0, [1], 60.0)

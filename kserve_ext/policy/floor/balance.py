@@ -5,6 +5,8 @@ Forecast, calendar, ripple and sizing in; late requests a second by guide and re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kserve_ext.policy.floor.ripple import Ripple
@@ -26,38 +28,41 @@ def expected_late(
     `last` and `calendar` are rates, each as likely as the others; without a calendar the forecast stands in.
     """
     edges = np.array((found.quantiles[0], *found.quantiles, found.quantiles[-1])) / found.bin_s
-    late, rate = _late(np.outer(SHRUNK, (edges[1:] + edges[:-1]) / 2), _WEIGHTS, ripple, sizing)
-    late_now, rate_now = _even(last, ripple, sizing)
-    late_then, rate_then = _even(calendar, ripple, sizing) if len(calendar) else (late[:1], rate[:1])
+    likely = (edges[1:] + edges[:-1]) / 2
+    guides = [*(share * likely for share in SHRUNK), last, *([calendar] if len(calendar) else [])]
+    late, rate = _late(
+        guides, [_WEIGHTS] * len(SHRUNK) + [_even(each) for each in guides[len(SHRUNK) :]], ripple, sizing
+    )
+    then = -1 if len(calendar) else 0
     return (
-        np.concatenate((late, late_now, late_then, (late[:1] + late_then) / 2)),
-        np.concatenate((rate, rate_now, rate_then, (rate[:1] + rate_then) / 2)),
+        np.vstack((late[: len(SHRUNK) + 1], late[then], (late[0] + late[then]) / 2)),
+        np.array((*rate[: len(SHRUNK) + 1], rate[then], (rate[0] + rate[then]) / 2)),
     )
 
 
 def only(last: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
     """The same where nothing is foreseen: every guide is the last bins."""
-    late, rate = _even(last, ripple, sizing)
+    late, rate = _late([last], [_even(last)], ripple, sizing)
     return np.repeat(late, len(GUIDES), axis=0), np.repeat(rate, len(GUIDES))
 
 
-def _even(rates: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
-    return _late(rates[None, :], np.full(len(rates), 1.0 / len(rates)), ripple, sizing)
+def _even(rates: Values) -> Values:
+    return np.full(len(rates), 1.0 / len(rates))
 
 
-def _late(rates: Values, weights: Values, ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
-    """Late requests and requests a second, for each row of rates."""
+def _late(guides: Sequence[Values], weights: Sequence[Values], ripple: Ripple, sizing: Sizing) -> tuple[Values, Values]:
+    """Late requests and requests a second, for each guide's rates and how likely they are."""
     swings, parts = (_SWINGS, _SWING_WEIGHTS) if ripple.deviation >= _CALM else (np.zeros(1), np.ones(1))
     factors = np.maximum(1.0 + ripple.deviation * swings, 0.0)
-    rates = (rates[:, :, None] * factors).reshape(len(rates), -1)
-    weights = np.outer(weights, parts).ravel()
-    shares = sizing.late_share(rates.ravel()).reshape(-1, *rates.shape)
-    late: Values = ((shares * rates) @ weights).T
-    return late, rates @ weights
+    rates = np.outer(np.concatenate(guides), factors).ravel()
+    weighed = rates * np.outer(np.concatenate(weights), parts).ravel()
+    first = len(factors) * np.cumsum([0, *(len(each) for each in guides[:-1])])
+    late: Values = np.add.reduceat(sizing.late_share(rates) * weighed, first, axis=1).T
+    return late, np.add.reduceat(weighed, first)
 
 
 def late_shares(rate_rps: float, ripple: Ripple, sizing: Sizing) -> Values:
     """Share late at that mean rate, by replicas from 0."""
-    late, rate = _late(np.array([[max(rate_rps, 1e-9)]]), np.ones(1), ripple, sizing)
+    late, rate = _late([np.array([max(rate_rps, 1e-9)])], [np.ones(1)], ripple, sizing)
     shares: Values = np.clip(late[0] / rate[0], 0.0, 1.0)
     return shares

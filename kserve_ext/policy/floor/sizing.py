@@ -6,6 +6,7 @@ kept: two equal tables are two equal sizings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from kserve_ext.errors import InputError, Problem
 Values = NDArray[np.float64]
 
 _UTILIZATIONS = (*np.linspace(0.05, 0.7, 14).tolist(), *np.linspace(0.72, 0.98, 14).tolist(), 0.99)
+_STEPS = 200  # of a utilization of 1, in the table that is looked up
 # Above saturation a queue grows that is past the SLO after some seconds: shares of a minute that are late then.
 _OVERLOAD = ((1.0, 0.3), (1.02, 0.6), (1.05, 0.8), (1.1, 0.9), (1.2, 0.95), (1.5, 1.0))
 
@@ -28,7 +30,7 @@ class Sizing:
     saturated_rps: float  # that one replica can answer at all
     utilizations: tuple[float, ...]  # ascending, to 1.2 or beyond
     late: tuple[tuple[float, ...], ...]
-    _table: Values = field(init=False, repr=False, compare=False)
+    _fine: Values = field(init=False, repr=False, compare=False)  # the same at every whole step of utilization, flat
 
     def __post_init__(self) -> None:
         table = np.array(self.late, dtype=np.float64)
@@ -42,7 +44,13 @@ class Sizing:
                 Problem(what="not a sizing", field="sizing", found=f"{table.shape} shares, {len(self.utilizations)} utilizations",
                         allowed="one row for each replica count, one share from 0 to 1 for each utilization, neither falling")
             )  # fmt: skip
-        object.__setattr__(self, "_table", table)
+        steps = np.arange(self._columns) / _STEPS
+        object.__setattr__(self, "_fine", np.concatenate([np.interp(steps, self.utilizations, row) for row in table]))
+
+    @property
+    def _columns(self) -> int:
+        """Steps up to where nothing changes any more, and one beyond."""
+        return math.ceil(self.utilizations[-1] * _STEPS) + 2
 
     @property
     def max_replicas(self) -> int:
@@ -51,14 +59,16 @@ class Sizing:
 
     def late_share(self, rates_rps: Values) -> Values:
         """Row n, column i: share late with n replicas at `rates_rps[i]`, n from 0, where all are late."""
-        counts = np.arange(1, self.max_replicas + 1)
-        used = rates_rps / (counts[:, None] * self.saturated_rps)
-        grid = np.asarray(self.utilizations)
-        right = np.clip(np.searchsorted(grid, used), 1, len(grid) - 1)
-        part = np.clip((used - grid[right - 1]) / (grid[right] - grid[right - 1]), 0.0, 1.0)
-        rows = counts[:, None] - 1
-        shares = (1 - part) * self._table[rows, right - 1] + part * self._table[rows, right]
-        return np.concatenate((np.ones((1, len(rates_rps))), shares))
+        counts, columns = np.arange(1, self.max_replicas + 1)[:, None], self._columns
+        place = np.minimum(rates_rps * (_STEPS / self.saturated_rps) / counts, columns - 2)
+        left = place.astype(np.intp)
+        part = place - left
+        left += (counts - 1) * columns
+        lower = self._fine.take(left)
+        left += 1
+        shares = np.ones((self.max_replicas + 1, len(rates_rps)))
+        shares[1:] = lower + part * (self._fine.take(left) - lower)
+        return shares
 
     def needed(self, rate_rps: float, late: float) -> int:
         """Fewest replicas with at most that share late; the most there are where none is enough; none without traffic."""

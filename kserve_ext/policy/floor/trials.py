@@ -1,9 +1,9 @@
 """Ways to turn forecasts into replicas, each tried on every bin as if it were in charge: the cheapest that holds leads.
 
 A way is a guide (a share of the forecast, the last bins, the calendar, or half of each), a price of a late request, and
-a time to hold replicas.
-For each the replicas that would have been ready are followed through start-up, with the queue that a shortage leaves
-behind, so one day of counts judges all of them. Nothing is tuned to a trace: the trace chooses. Pure.
+a time to hold replicas. For each the replicas that would have been ready are followed through start-up, with the queue
+that a shortage leaves behind, so one day of counts judges all of them. Nothing is tuned to a trace: the trace chooses.
+Pure.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _LEAST_HALF, _MOST_HALF = 30.0, 1440.0  # bins: within these
 _PRIOR_MOST, _PRIOR_FADES = 2.0, 4.0
 _HOLD_KNOWN = 8  # no longer than this part of what is known: in a rise every hold looks free
 _EXPECTED_GAIN = 0.05
+# By square-root staffing an e-fold fewer late costs a pool of n a share of about this over the root of n: so much is paid for it.
+_EXCHANGE, _NEGLIGIBLE = 0.1, 0.1  # the latter of what may be late: fewer are worth nothing
 # The last bins are plain: a forecast, or the calendar, has to be cheaper by more than chance on the days tried.
 _WORTH = np.array((*(1.03,) * len(SHRUNK), 1.0, 1.04, 1.04))
 
@@ -45,6 +47,7 @@ class Ways:
     delay_bins: int  # from decision to ready
     bin_s: int
     least: int  # replicas that are there anyway
+    request_s: float  # replica-seconds that one request takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,10 +68,11 @@ class Trials:
 def ways(sizing: Sizing, start_up_s: float, bin_s: int, window_bins: int, least: int) -> Ways:
     """Every guide with every price and every hold."""
     guides, prices, holds = (part.ravel() for part in np.meshgrid(np.arange(len(GUIDES)), PRICES, HOLDS, indexing="ij"))
+    request_s = 1.0 / sizing.saturated_rps
     return Ways(
-        guides=guides, prices_s=prices / sizing.saturated_rps,
-        hold_bins=np.ceil(holds * start_up_s / bin_s).astype(np.int64),
-        window_bins=window_bins, delay_bins=max(0, int(np.ceil((start_up_s + _NOTICED_S) / bin_s)) - 1), bin_s=bin_s, least=least,
+        guides=guides, prices_s=prices * request_s, hold_bins=np.ceil(holds * start_up_s / bin_s).astype(np.int64),
+        window_bins=window_bins, delay_bins=max(0, int(np.ceil((start_up_s + _NOTICED_S) / bin_s)) - 1), bin_s=bin_s,
+        least=least, request_s=request_s,
     )  # fmt: skip
 
 
@@ -96,7 +100,7 @@ def judge(trials: Trials, each: Ways, sizing: Sizing, requests: float, shares: V
 
 def ask(trials: Trials, each: Ways, late_rps: Values, rates_rps: Values) -> Trials:
     """With new guides: `late_rps[g, n]` are expected late with n replicas, of `rates_rps[g]`."""
-    costs = np.arange(late_rps.shape[1]) + (PRICES * each.prices_s[0])[:, None] * late_rps[:, None, :]
+    costs = np.arange(late_rps.shape[1]) + (PRICES * each.request_s)[:, None] * late_rps[:, None, :]
     wanted = np.repeat(np.maximum(costs.argmin(axis=2), each.least).ravel(), len(HOLDS))
     recent = np.vstack((trials.wanted, wanted))[-int(each.hold_bins.max()) - 1 :]
     ages = np.arange(len(recent))[::-1, None]
@@ -110,12 +114,17 @@ def ask(trials: Trials, each: Ways, late_rps: Values, rates_rps: Values) -> Tria
 
 
 def best(trials: Trials, each: Ways, allowed: float, known_bins: int) -> int:
-    """The way that was cheapest of those with at most that share late; where none was, of those near the surest."""
+    """The best way of those with at most that share late; where none has, of those near the surest.
+
+    The cheapest, unless a little more is paid for many fewer late than are allowed.
+    """
     bins = max(trials.bins, 1.0)
     windows = min(_PRIOR_MOST, _PRIOR_FADES * each.window_bins / bins)
     prior = windows * each.window_bins * trials.requests / bins
     shares = (trials.late + prior * trials.expected) / max(trials.requests + prior, 1e-9)
     known = each.hold_bins * _HOLD_KNOWN <= known_bins
-    paid = np.where(known, trials.paid_s * _WORTH[each.guides], np.inf)
+    busy = trials.requests * each.request_s / (bins * each.bin_s)
+    worth = (shares / allowed + _NEGLIGIBLE) ** (_EXCHANGE / np.sqrt(max(busy, 1.0)))
+    costs = np.where(known, trials.paid_s * _WORTH[each.guides] * worth, np.inf)
     surest = float(shares[known].min())
-    return int(np.where(shares <= (allowed if surest <= allowed else surest + allowed), paid, np.inf).argmin())
+    return int(np.where(shares <= (allowed if surest <= allowed else surest + allowed), costs, np.inf).argmin())

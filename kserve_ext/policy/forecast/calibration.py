@@ -27,6 +27,10 @@ _FAST, _SLOW = 0.5 ** (1 / 15), 0.5 ** (1 / 120)  # half-lives in bins
 _STIFF = 0.5
 _CALM = 0.3  # least spread, in roots
 _DAYS, _NEAR = 7, 3  # earlier days, bins either side
+# Errors of windows that overlap say little more than one. A quantile of few is too near their middle: it is moved away by
+# this over the windows side by side, about as Student's law does.
+_FEW = 1.5
+_MIDDLE = LEVELS.index(0.5)
 SCORE_DAYS = 3  # of errors whose quantiles are taken
 LEAST_SCORES = 30
 
@@ -38,14 +42,19 @@ class Calibration:
     day: int  # bins
     errors: Values
     scores: Values
-    fast: float = 0.5  # recent mean error
-    slow: float = 0.5
+    fast: float = 0.0  # recent mean error
+    slow: float = 0.0
     levels: Values  # what quantile of the scores to take, for each of LEVELS
 
 
 def uncalibrated(day: int) -> Calibration:
     """Nothing known."""
     return Calibration(day=day, errors=np.zeros(0), scores=np.zeros(0), levels=_LEVELS)
+
+
+def expecting(calibration: Calibration, error: float) -> Calibration:
+    """Before the first error: forecasts are off by so many roots. A spread too small would blow up every early score."""
+    return replace(calibration, fast=error, slow=error)
 
 
 def spread(calibration: Calibration, forecast: float, ahead: int) -> float:
@@ -64,14 +73,18 @@ def root(forecast: float) -> float:
     return float(np.sqrt(forecast + _POISSON_FLOOR))
 
 
-def quantiles(calibration: Calibration, forecast: float, spread_now: float, limit: float) -> Values:
-    """Requests per bin at each of LEVELS: ascending, between zero and `limit`; NaN while too few errors are known."""
+def quantiles(calibration: Calibration, forecast: float, spread_now: float, limit: float, overlap: int) -> Values:
+    """Requests per bin at each of LEVELS: ascending, between zero and `limit`; NaN while too few errors are known.
+
+    Each error is of a window that shares bins with `overlap` - 1 others.
+    """
     count = len(calibration.scores)
     if count < LEAST_SCORES:
         return _UNKNOWN
     places = np.clip(np.ceil(calibration.levels * (count + 1)).astype(np.intp) - 1, 0, count - 1)
-    ordered = np.partition(calibration.scores, np.unique(places))
-    return np.maximum.accumulate(np.clip(forecast + spread_now * ordered[places], 0.0, limit))
+    scores = np.partition(calibration.scores, np.unique(places))[places]
+    scores = scores[_MIDDLE] + (1.0 + _FEW * overlap / count) * (scores - scores[_MIDDLE])
+    return np.maximum.accumulate(np.clip(forecast + spread_now * scores, 0.0, limit))
 
 
 def learn(calibration: Calibration, actual: float, forecast: float, spread_then: float, shown: Values) -> Calibration:

@@ -68,6 +68,17 @@ def levels(totals: NDArray[np.int64], at: Indices) -> Values:
     return np.maximum(_mean(totals, at, LEVEL_BINS), 1.0)
 
 
+def plain(totals: NDArray[np.int64], at: Indices, shape: Shape) -> Values:
+    """Two forecasts that need no fit: the level stays, and it goes on as it went for half an hour of bins, or a window.
+
+    A level that rises is at its highest at the window's end, one that falls at its beginning.
+    """
+    span = np.clip(at, 1, max(shape.last, LEVEL_BINS))
+    level = _mean(totals, at, _MEANS[0])
+    slope = (level - _mean(totals, np.maximum(at - span, 0), _MEANS[0])) / span
+    return np.column_stack((level, level + np.where(slope > 0, shape.last, shape.first) * slope))
+
+
 def rows(totals: NDArray[np.int64], at: Indices, shape: Shape, columns: int) -> Values:
     """One row of `columns` features for each bin of `at`, in requests per bin."""
     recent, daily, _ = shape.blocks

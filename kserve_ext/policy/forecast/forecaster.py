@@ -17,6 +17,7 @@ from kserve_ext.policy.forecast.calibration import (
     LEVELS,
     SCORE_DAYS,
     Calibration,
+    expecting,
     learn,
     quantiles,
     spread,
@@ -24,7 +25,7 @@ from kserve_ext.policy.forecast.calibration import (
 )  # fmt: skip
 from kserve_ext.policy.forecast.features import Shape, levels
 from kserve_ext.policy.forecast.history import DAY_S, History, append, empty
-from kserve_ext.policy.forecast.regression import NAMES, Model, fit, predict
+from kserve_ext.policy.forecast.regression import NAMES, Model, fit, plain_errors, predict
 
 Values = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ class Forecast:
     expected: float
     quantiles: tuple[float, ...]  # at LEVELS, ascending
     history_s: float
-    weights: tuple[tuple[str, float], ...]  # how far the recent, daily and weekly models are believed; sum 1
+    weights: tuple[tuple[str, float], ...]  # by name, how far each of the forecasts combined is believed; sum 1
 
     def requests(self, level: float) -> float:
         """Requests in one bin, not exceeded with probability `level`."""
@@ -159,13 +160,16 @@ def _due(state: ForecastState) -> bool:
 
 
 def _refit(state: ForecastState, bins: int) -> ForecastState:
-    """The state with a model of the first `bins` bins. A model that is new starts with the error of the shortest."""
+    """The state with a model of the first `bins` bins. A forecast that is new starts with the error of the plainest."""
     totals = state.history.totals[: bins + 1]
     model = fit(totals, state.settings.shape, state.settings.learn_bins)
-    errors = state.errors if len(state.errors) else np.full(1, 1.0)
-    new = 1 + len(model.coefficients) - len(errors)
-    errors = np.append(errors, np.full(max(0, new), errors[0]))
-    return replace(state, model=model, age_bins=0, errors=errors, most=float(np.diff(totals).max()))
+    errors, calibration = state.errors, state.calibration
+    if not len(errors):
+        errors = plain_errors(totals, state.settings.shape)
+        calibration = expecting(calibration, float(errors.min()))
+    errors = np.append(errors, np.full(max(0, model.forecasts - len(errors)), errors[0]))
+    most = float(np.diff(totals).max())
+    return replace(state, model=model, age_bins=0, calibration=calibration, errors=errors, most=most)
 
 
 def _work_through(state: ForecastState, begin: int, end: int) -> ForecastState:
@@ -194,7 +198,7 @@ def _make(calibration: Calibration, errors: Values, each: Values, level: float, 
     weights = weights / weights.sum()
     point = float(weights @ each)
     width = spread(calibration, point, ahead)
-    found = quantiles(calibration, point, width, limit)
+    found = quantiles(calibration, point, width, limit, ahead)
     return Made(level=level, each=each, weights=weights, point=point, spread=width, quantiles=found)
 
 

@@ -1,4 +1,4 @@
-"""Four forecasts of the same thing: the level stays, a regression on what was recent, with the day, with the week.
+"""Five forecasts of one thing: the level stays, it goes on as it went, a regression on what was recent, on days, on weeks.
 
 Each regression is fitted on the history, weighted, relative to the level of each row, and shrunk towards "the level
 stays", the more so the fewer independent rows there are. Which forecast is believed is not decided here.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kserve_ext.policy.forecast.features import Shape, Values, levels, rows, targets
+from kserve_ext.policy.forecast.features import Shape, Values, levels, plain, rows, targets
 
 _SHRINK = 0.1  # of the mean diagonal, for one independent row
 _PERSISTENT = 5  # column: mean of the last five bins
-NAMES = ("level", "recent", "daily", "weekly")
+NAMES = ("level", "trend", "recent", "daily", "weekly")
+_PLAIN = 2  # of them need no fit
 DAYS_FOR_DAILY = 2
 DAYS_FOR_WEEKLY = 9
 
@@ -26,6 +27,11 @@ class Model:
 
     shape: Shape
     coefficients: tuple[Values, ...]
+
+    @property
+    def forecasts(self) -> int:
+        """How many there are, those that need no fit included."""
+        return _PLAIN + len(self.coefficients)
 
     @property
     def columns(self) -> int:
@@ -55,7 +61,15 @@ def predict(model: Model, totals: NDArray[np.int64], at: NDArray[np.intp]) -> Va
     """One row for each bin of `at`, one column for each forecast of the model; never below zero."""
     x = rows(totals, at, model.shape, model.columns)
     fitted = [x[:, : len(c)] @ c for c in model.coefficients]
-    return np.maximum(np.column_stack([x[:, _PERSISTENT], *fitted]), 0.0)
+    return np.maximum(np.column_stack([plain(totals, at, model.shape), *fitted]), 0.0)
+
+
+def plain_errors(totals: NDArray[np.int64], shape: Shape) -> Values:
+    """Mean error, in roots of the level, that each forecast without a fit would have made so far."""
+    at = np.arange(_PERSISTENT, len(totals) - 1 - shape.last)
+    wrong = np.abs(plain(totals, at, shape) - targets(totals, at, shape)[:, None])
+    errors: Values = (wrong / np.sqrt(levels(totals, at))[:, None]).mean(axis=0)
+    return errors
 
 
 def _solve(gram: Values, moment: Values, columns: int, shrink: float) -> Values:
