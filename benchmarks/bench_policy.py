@@ -22,12 +22,12 @@ from pathlib import Path
 
 from benchmarks import policy_cases, policy_store, simulator_speed
 from benchmarks.figures import Figure, median_figure, publish
-from benchmarks.policy_runs import ASKED, LEVELS, Report, Row, report
+from benchmarks.policy_runs import ASKED, LEVELS, Report, report
+from benchmarks.policy_shown import misses, show, show_all
 from kserve_ext.cases import arrivals
 from kserve_ext.simulate.scalers import StaticScaler, scaler_named
 
 START_UPS_S = (35.0, 120.0, 300.0)
-DENSE_BAR, BURSTY_BAR = 1.20, 1.50
 _QUICK_S = 3 * 3600
 _FAMILIES = ("poisson", "ramp", "mmpp", "on_off", "daily")
 _STATIC_DAY_S = 86_400  # of the history, the last day sizes the fixed count
@@ -56,7 +56,7 @@ def main() -> None:
         cases = [*traces, *(beside if whole else ())]
         begun = [pool.submit(_reported, make, name, start_up_s, tag) for make, name, start_up_s in cases]
         reports = _printed(begun)
-    _print_coverage(reports[: len(traces)])
+    show_all(reports[: len(traces)])
     print(f"\npolicies: {time.perf_counter() - began_s:.0f} s")
     speed = [] if arguments.no_speed else simulator_speed.figures(arguments.rounds)
     publish(
@@ -78,7 +78,7 @@ def _printed(futures: Sequence[Future[Report]]) -> list[Report]:
     reports = []
     for future in futures:
         reports.append(future.result())
-        _print(reports[-1])
+        show(reports[-1])
     return reports
 
 
@@ -110,52 +110,6 @@ def _batched(name: str, start_up_s: float, quick: bool) -> Report:
     return report(policy_cases.batching(*_BATCHED[name]), name)
 
 
-def _bar(found: Report) -> float:
-    return BURSTY_BAR if found.name in policy_cases.BURSTY else DENSE_BAR
-
-
-def _misses(found: Report, row: Row) -> list[str]:
-    """What a row of ours falls short of."""
-    bar = _bar(found)
-    return [
-        *(["attainment"] if row.attained < row.asked else []),
-        *([f"{bar:g} x"] if row.regret > bar else []),
-        *([f"{bar:g} x awake"] if row.regret_awake > bar else []),
-    ]
-
-
-def _print(found: Report) -> None:
-    bounds = "  ".join(
-        f"oracle at {asked:.1%} {billed:.3f}, awake {awake:.3f}"
-        for asked, billed, awake in zip(ASKED, found.oracle, found.oracle_awake, strict=True)
-    )
-    print(f"\n{found.name}, start-up {found.start_up_s:.0f} s: work bound {found.work:.3f}  {bounds}")
-    for asked, best, learned, least in zip(ASKED, found.hindsight, found.learned, found.oracle, strict=True):
-        if not (math.isnan(best) and math.isnan(learned)):
-            print(
-                f"  KPA at {asked:.1%}: {learned:.2f} x with what held before, {best / least:.2f} x at best in hindsight"
-            )
-    print(f"  {'policy':14} {'asked':>6} {'attained':>9} {'billed':>8} {'regret':>7} {'awake':>7} {'ours there':>10}")
-    for row in found.rows:
-        own = row.policy == "ours"
-        there = "" if own or row.attained < ASKED[0] else f"{found.ours_at(row.attained):10.3f}"
-        awake = f"{row.regret_awake:7.3f}" if own else ""
-        missed = _misses(found, row) if own else []
-        mark = ("  misses " + ", ".join(missed) if missed else "  holds") if own else ""
-        print(
-            f"  {row.policy:14} {row.asked:6.1%} {row.attained:9.3%} {row.billed:8.3f} {row.regret:7.3f} {awake:>7} "
-            f"{there:>10}{mark}"
-        )
-
-
-def _print_coverage(reports: Sequence[Report]) -> None:
-    print(f"\n{'trace':12} {'start-up':>8} {'95 %':>7} {'99 %':>7} {'over-provision at 99 %':>23}")
-    for each in reports:
-        print(
-            f"{each.name:12} {each.start_up_s:7.0f}s {each.coverage[0]:7.3f} {each.coverage[1]:7.3f} {each.over_provision:23.2f}"
-        )
-
-
 def _figures(found: Report) -> Iterator[Figure]:
     tail = "" if found.start_up_s == START_UPS_S[0] else f"_{found.start_up_s:.0f}s"
     hpa = found.row("hpa-cpu-80")
@@ -167,6 +121,8 @@ def _figures(found: Report) -> Iterator[Figure]:
         if not math.isnan(found.hindsight[place]):
             best = found.hindsight[place] / found.oracle[place]
             yield _figure(f"{found.name}_hindsight{level}{tail}", best, "x", "KPA's best setting over the oracle")
+        if not math.isnan(found.perfect[place]):
+            yield _figure(f"{found.name}_perfect{level}{tail}", found.perfect[place], "x", "best that knows the rate")
         if not math.isnan(found.learned[place]):
             yield _figure(f"{found.name}_learned{level}{tail}", found.learned[place], "x", "KPA's best setting before")
     comparable = found.ours_at(hpa.attained) if hpa.attained >= ASKED[0] else found.row("ours").billed
@@ -176,16 +132,17 @@ def _figures(found: Report) -> Iterator[Figure]:
     if not math.isnan(found.coverage[0]):
         for level_, covered in zip(LEVELS, found.coverage, strict=True):
             yield _figure(f"{found.name}_coverage_{level_ * 100:.0f}{tail}", covered, "share", f"{level_:g} nominal")
+        yield _figure(f"{found.name}_coverage_windows{tail}", found.windows, "windows", "side by side")
         yield _figure(f"{found.name}_overprovision_99{tail}", found.over_provision, "x", "what came")
 
 
 def _held(reports: Sequence[Report]) -> Iterator[Figure]:
     """How many rows of the traces hold their bar, against either oracle."""
-    misses = [_misses(each, each.row("ours", asked)) for each in reports for asked in ASKED]
-    strict = sum(not missed for missed in misses)
-    awake = sum(not any(miss == "attainment" or miss.endswith("awake") for miss in missed) for missed in misses)
-    yield _figure("trace_rows_held", strict / len(misses), "share", f"{strict} of {len(misses)} rows")
-    yield _figure("trace_rows_held_awake", awake / len(misses), "share", f"{awake} of {len(misses)} rows, oracle awake")
+    missed = [misses(each, each.row("ours", asked)) for each in reports for asked in ASKED]
+    strict = sum(not each for each in missed)
+    awake = sum(not any(miss == "attainment" or miss.endswith("awake") for miss in each) for each in missed)
+    yield _figure("trace_rows_held", strict / len(missed), "share", f"{strict} of {len(missed)} rows")
+    yield _figure("trace_rows_held_awake", awake / len(missed), "share", f"{awake} of {len(missed)} rows, oracle awake")
 
 
 def _figure(name: str, value: float, unit: str, baseline: str) -> Figure:

@@ -6,7 +6,8 @@ attainments; between and beyond the two, what it is billed at another level is t
 Two bounds stand beside the oracle. It may drop all requests of a quiet minute and run nothing, which no service on
 Knative can: a request always wakes one. So there is an oracle that has a replica in every minute with a request. And on
 the traces of an hour, whose reported half no one could know from half an hour, Knative's autoscaler is run with many
-settings, and the cheapest that holds is taken in hindsight: what any policy that reacts could have come to.
+settings, and the cheapest that holds is taken in hindsight: what any policy that reacts could have come to. What knows
+the rate beforehand, but not the requests, is run with many spans: where the best of them misses a bar, no forecast helps.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from kserve_ext.cases.clairvoyant import late_requests
 from kserve_ext.cases.comparing import scaler
 from kserve_ext.policy.floored import FlooredScaler
 from kserve_ext.policy.forecast import forecast, observe
-from kserve_ext.simulate.arrivals import Counts
+from kserve_ext.simulate.arrivals import Counts, per_second
 from kserve_ext.simulate.engine import ColdStart, simulate_fleet
 from kserve_ext.simulate.kpa import panic_window_s
 from kserve_ext.simulate.oracle import LateTable, solve
 from kserve_ext.simulate.outcome import Outcome
 from kserve_ext.simulate.scaler import Scaler
-from kserve_ext.simulate.scalers import KpaScaler, PerfectRateScaler, StaticScaler
+from kserve_ext.simulate.scalers import KpaScaler, PerfectRateScaler, StaticScaler, perfect_rate
+from kserve_ext.simulate.scalers.sizing import staffing_for
 
 OTHERS = ("static-peak", "kpa-default", "kpa-cc1", "hpa-cpu-60", "hpa-cpu-80", "keda-rps", "perfect-rate")
 ASKED = (0.99, 0.999)
@@ -43,6 +45,7 @@ _SHARES, _WINDOWS_S, _DELAYS_S = (
     (15, 60, 180),
     (0, 300),
 )  # of the target; tried in hindsight
+_SPANS_S = (2, 5, 10, 20, 30, 60)
 _NEVER_LATE = 1e-5
 _ALL = 0.99999  # asked of the oracle where a policy was never late
 
@@ -71,7 +74,11 @@ class Report:
     oracle_awake: tuple[float, ...]  # the same with a replica in every minute with a request
     hindsight: tuple[float, ...]  # billed by KPA's cheapest setting that holds each; NaN: not tried
     learned: tuple[float, ...]  # regret of the setting that was the cheapest to hold each before; NaN: not tried
+    perfect: tuple[
+        float, ...
+    ]  # least regret that holds each, of those that know the rate; NaN: none held, or not tried
     coverage: tuple[float, ...]  # of LEVELS
+    windows: int  # that the coverage was counted in, each beginning where the one before ends
     over_provision: float  # mean of the 0.99 quantile over mean of what came
 
     def row(self, policy: str, asked: float = ASKED[0]) -> Row:
@@ -107,12 +114,13 @@ def report(case: Case, name: str, others: Sequence[str] = OTHERS, static: int | 
         rows.append(replace(row, regret_awake=row.billed / least))
     found = [solve(table, attainment=asked, start_up_s=start_up_s) for asked in ASKED]
     waking = [solve(awake, attainment=asked, start_up_s=start_up_s).billed for asked in ASKED]
-    coverage, over = _coverage(ours, case)
+    coverage, over, windows = _coverage(ours, case)
     hindsight, learned = _tried(_settings(ours, case), case, table)
     return Report(
         name=name, start_up_s=start_up_s, rows=tuple(rows), work=found[0].work,
         oracle=tuple(each.billed for each in found), oracle_awake=tuple(waking),
-        hindsight=hindsight, learned=learned, coverage=coverage, over_provision=over,
+        hindsight=hindsight, learned=learned, perfect=_perfect(case, table), coverage=coverage, windows=windows,
+        over_provision=over,
     )  # fmt: skip
 
 
@@ -154,6 +162,23 @@ def _tried(settings: Sequence[KpaScaler], case: Case, table: LateTable) -> tuple
         held = [place for place, seen in enumerate(before) if seen.attainment >= asked]
         learned.append(now[min(held, key=lambda place: before[place].billed)].regret if held else math.nan)
     return hindsight, tuple(learned)
+
+
+def _perfect(case: Case, table: LateTable) -> tuple[float, ...]:
+    """The least regret of a policy that knows the rate of every second a start-up ahead, over spans of its mean."""
+    if case.sized:
+        return (math.nan,) * len(ASKED)
+    counts, workload = per_second(case.workload.arrivals, case.seed).tolist(), case.workload
+    least = []
+    for asked in ASKED:
+        staffing = staffing_for(workload.service_time, workload.slo_s, asked)
+        knowing = [
+            perfect_rate(counts, staffing, ahead_s=workload.cold_start.on_node_s, bounds=case.bounds, span_s=span_s)
+            for span_s in _SPANS_S
+        ]
+        rows = [_judged("perfect-rate", case, by, table, asked) for by in knowing]
+        least.append(min((row.regret for row in rows if row.attained >= asked), default=math.nan))
+    return tuple(least)
 
 
 def _scaler(policy: str, case: Case) -> Scaler[Any]:
@@ -201,8 +226,8 @@ def _settled(case: Case, by: Scaler[Any]) -> Outcome:
     return simulate_fleet([workload], [by], seed=case.seed, serve=context(case).serve)[0]
 
 
-def _coverage(ours: FlooredScaler, case: Case) -> tuple[tuple[float, ...], float]:
-    """How often the busiest bin of the horizon stayed within each quantile, and what the highest one costs."""
+def _coverage(ours: FlooredScaler, case: Case) -> tuple[tuple[float, ...], float, int]:
+    """How often the busiest bin of the horizon stayed within each quantile, what the highest one costs, and the windows."""
     assert ours.learned is not None
     settings, trace = ours.floor.forecast, case.trace
     steps = max(1, settings.bin_s // trace.step_s)
@@ -216,5 +241,5 @@ def _coverage(ours: FlooredScaler, case: Case) -> tuple[tuple[float, ...], float
             asked, came = asked + found.requests(LEVELS[-1]), came + most
         state = observe(state, float(place * settings.bin_s), [bins[place]], settings.bin_s)
     if not within:
-        return (math.nan,) * len(LEVELS), math.nan
-    return tuple(np.mean(within, axis=0).tolist()), asked / max(came, 1.0)
+        return (math.nan,) * len(LEVELS), math.nan, 0
+    return tuple(np.mean(within, axis=0).tolist()), asked / max(came, 1.0), len(within) // settings.last

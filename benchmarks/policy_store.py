@@ -11,7 +11,7 @@ from benchmarks.policy_runs import Report, Row
 from kserve_ext.files import write_text
 
 _FOLDER = Path("out") / "bench" / "policy"
-_TUPLES = ("oracle", "oracle_awake", "hindsight", "learned", "coverage")
+_TUPLES = ("oracle", "oracle_awake", "hindsight", "learned", "perfect", "coverage")
 
 
 def keep(report: Report, tag: str) -> None:
