@@ -14,7 +14,7 @@ POLICIES = ("ours", "kpa-default", "kpa-cc1")  # the plan, Knative as installed,
 SOURCE = "a bundled day of traffic (Azure Functions 2019)"
 SLO_S = 1.8
 _DAY_S = 86_400
-_FLOOR_INTERVAL_S = 30  # a third of the decisions that the operator takes: the start-up is longer
+_FLOOR_INTERVAL_S = 60  # a sixth of the decisions that the operator takes: the trace itself is by the minute
 
 
 def demo_case() -> Case:

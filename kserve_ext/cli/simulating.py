@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,8 +162,9 @@ def demo_command(
     from kserve_ext.cases.demo import POLICIES, SOURCE, demo_case
     from kserve_ext.cli.progress import progress_bar
 
+    jobs = min(len(POLICIES), os.cpu_count() or 1)  # more would share a core with ours, which takes longest
     with progress_bar(quiet=quiet) as progress:
-        comparisons = [compare_policies(demo_case(), POLICIES, jobs=len(POLICIES), progress=progress)]
+        comparisons = [compare_policies(demo_case(), POLICIES, jobs=jobs, progress=progress)]
     _write_page(out, comparisons, SOURCE, quiet=quiet)
     _show(comparisons, SOURCE, PageFormat(output.value), None, quiet=quiet)
 
