@@ -306,7 +306,7 @@ def cluster_figures(days: int) -> list[Figure]:
     except AssertionError as error:
         print(f"the pattern on a cluster is left out: {error}", flush=True)
         return []
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "manifests")
+    support.install(cluster)
     asks = {support.OPERATED: "true"}
     with made_namespace(cluster, "pattern", asks) as namespace, pattern.slow_starts(cluster, namespace):
         outcome = pattern.play(cluster, namespace, days)

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from e2e import support
-from e2e.cluster.settings import PROJECT
 from e2e.support import Cluster
-
-_INSTALLED = "e2e-installed"  # label of the operator's namespace: a digest of what was applied
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster of `make cluster`, with what is installed once for all services."""
     found = support.find()
-    _install(found)
+    support.install(found)
     return found
-
-
-def _install(cluster: Cluster) -> None:
-    """What `manifests` holds, once: a session beside this one may just have stopped the operator, to see what follows."""
-    text = cluster.kubectl("kustomize", PROJECT / "manifests")
-    mark = f"{_INSTALLED}={hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if cluster.list("namespaces", "default", mark):
-        return
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", PROJECT / "manifests")
-    _only_where_asked(cluster)
-    cluster.kubectl("label", "--overwrite", "namespace", "kserve-ext", mark)
-
-
-def _only_where_asked(cluster: Cluster) -> None:
-    """The operator's webhooks for namespaces of its own tests: other tests look at what happens without it."""
-    where = {"matchLabels": {support.OPERATED: "true"}}
-    change = [{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": where}]
-    for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
-        cluster.kubectl("patch", kind, "admission.kserve-ext.dev", "--type=json", "-p", json.dumps(change))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -17,12 +18,13 @@ from typing import Any, TypeVar
 import yaml
 
 from e2e.cluster import up
-from e2e.cluster.settings import Settings, settings
+from e2e.cluster.settings import PROJECT, Settings, settings
 from e2e.cluster.work import Workshop
 
 Object = dict[str, Any]
 T = TypeVar("T")
 DOMAIN = "example.com"
+_INSTALLED = "e2e-installed"  # label of the operator's namespace: a digest of what was applied
 OPERATED = "e2e-operator"  # a namespace with this label asks the operator's webhooks
 _PROMETHEUS_PORT = 31090
 # What is written down when a test fails, from the user's object down to the pods.
@@ -179,6 +181,25 @@ def find() -> Cluster:
     if not _connects(ingress):  # the engine runs in a machine of its own: only mapped ports are reached
         ingress = f"127.0.0.1:{given.ingress_port}"
     return Cluster(given=given, program=kind.program, ingress=ingress, nodes=nodes)
+
+
+def install(cluster: Cluster) -> None:
+    """What `manifests` holds, once: a session beside this one may just have stopped the operator, to see what follows."""
+    text = cluster.kubectl("kustomize", PROJECT / "manifests")
+    mark = f"{_INSTALLED}={hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if cluster.list("namespaces", "default", mark):
+        return
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", PROJECT / "manifests")
+    _only_where_asked(cluster)
+    cluster.kubectl("label", "--overwrite", "namespace", "kserve-ext", mark)
+
+
+def _only_where_asked(cluster: Cluster) -> None:
+    """The operator's webhooks for namespaces of its own tests: other tests look at what happens without it."""
+    where = {"matchLabels": {OPERATED: "true"}}
+    change = [{"op": "add", "path": "/webhooks/0/namespaceSelector", "value": where}]
+    for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+        cluster.kubectl("patch", kind, "admission.kserve-ext.dev", "--type=json", "-p", json.dumps(change))
 
 
 def poll(
