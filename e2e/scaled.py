@@ -33,7 +33,7 @@ def made(cluster: Cluster, about: str, folder: Path) -> Iterator[Product]:
         curve = folder / "curve.csv"
         with curve.open("w", newline="") as file:
             csv.writer(file).writerows([("batch", "latency_s"), *played.CURVE])
-        for hardware in ("cpu", "gpu", "a100-1g.10gb"):
+        for hardware in ("cpu", "gpu"):
             product.alone(
                 "profile", played.MODEL, "--import", str(curve), "--hardware", hardware, "--load-time", "3s",
                 "--out", str(folder / f"{hardware}.json"), "--quiet",
@@ -78,7 +78,7 @@ def gateway(cluster: Cluster) -> Cluster:
 
 def traffic(product: Product, name: str, rate_rps: float, seconds: float) -> Traffic:
     """Requests on a service in Standard mode, in the background."""
-    target = played.target_at(door(product, name), name)
+    target = played.target_at(_open(product, door(product, name)), name)
     return Traffic(target, played.requests_to(target), rate_rps, seconds)
 
 
@@ -95,9 +95,22 @@ def door(product: Product, name: str) -> str:
     return f"{product.cluster.nodes[product.cluster.worker]}:{port['nodePort']}"
 
 
+def _open(product: Product, address: str) -> str:
+    """The address, once the nodes send on what comes there."""
+
+    def answers() -> bool:
+        try:
+            return replace(product.cluster, ingress=address).ask("", "/v2/health/ready", timeout_s=2).status == 200
+        except OSError:
+            return False
+
+    support.poll(f"{address} is open", answers, seconds=30)
+    return address
+
+
 def digits_traffic(product: Product, name: str, mode: str, rate_rps: float, seconds: float) -> Traffic:
     """Requests on a service of the digits model."""
-    address = door(product, name) if mode == "Standard" else product.cluster.ingress
+    address = _open(product, door(product, name)) if mode == "Standard" else product.cluster.ingress
     target = parse_target(f"http://{address}", model="digits", authority=support.host_of(name, product.namespace))
     return Traffic(target, digits_requests(target), rate_rps, seconds)
 

@@ -8,14 +8,14 @@ from typing import Any
 from kserve_ext.domain import Plan
 from kserve_ext.intent.mode import Mode
 from kserve_ext.render.autoscaler import CONTAINER, metadata, predictor_deployment
+from kserve_ext.render.inferenceservice import served_container
 from kserve_ext.render.runtime import security_context
-from kserve_ext.units import format_cpu, format_mebibytes
 
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 PLACEHOLDER_PRIORITY = (
     "kserve-ext-placeholder"  # manifests/base; -10: the least that a cluster autoscaler still orders for
 )
-_QUEUE_PROXY_CORES = 0.025  # beside the container in Knative mode, queue-sidecar-cpu-request of config-deployment
+_QUEUE_PROXY = {"requests": {"cpu": "25m"}}  # queue-sidecar-cpu-request of Knative's config-deployment
 _PLACED_BY = ("nodeSelector", "affinity", "tolerations", "runtimeClassName", "schedulerName")
 
 
@@ -43,19 +43,16 @@ def render_placeholders(
     """Pods that ask for what a replica asks for, where a replica may run, and give way the moment one needs their place."""
     name = f"{plan.service}-placeholder"
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "kserve-ext"}
-    container = {
-        "name": "pause",
-        "image": PAUSE_IMAGE,
-        "resources": {kind: _replica(plan, mode) for kind in ("requests", "limits")},
-        "securityContext": security_context(),
-    }
+    asked = {CONTAINER: served_container(predictor).get("resources", {})}
+    if mode is Mode.KNATIVE:
+        asked["queue-proxy"] = _QUEUE_PROXY
     spec = {
         "priorityClassName": PLACEHOLDER_PRIORITY,
         "terminationGracePeriodSeconds": 0,  # a replica waits for as long
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         **{key: predictor[key] for key in _PLACED_BY if key in predictor},
-        "containers": [container],
+        "containers": [_pause(each, resources) for each, resources in asked.items()],
     }
     return {
         "apiVersion": "apps/v1",
@@ -69,10 +66,8 @@ def render_placeholders(
     }
 
 
-def _replica(plan: Plan, mode: Mode) -> dict[str, str]:
-    beside = _QUEUE_PROXY_CORES if mode is Mode.KNATIVE else 0.0
-    asked = {
-        "cpu": format_cpu(plan.resources.cpu_cores + beside),
-        "memory": format_mebibytes(plan.resources.memory_bytes),
-    }
-    return asked | {name: str(count) for name, count in plan.resources.accelerators.items()}
+def _pause(name: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """A container that does nothing but ask for what one of a replica's asks for."""
+    return {
+        "name": name, "image": PAUSE_IMAGE, "resources": dict(resources), "securityContext": security_context(),
+    }  # fmt: skip

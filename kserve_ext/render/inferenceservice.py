@@ -117,15 +117,19 @@ def _serve_custom(predictor: dict[str, Any], plan: Plan, mode: Mode, source: str
         _check_protocol(model, plan, source)
         model.setdefault("protocolVersion", PROTOCOL_VERSION[plan.protocol])
         model["runtime"] = predictor_runtime(plan, mode)
-        served = model
-    else:
-        containers = predictor["containers"]
-        served = next((one for one in containers if one.get("name") == _MAIN_CONTAINER), containers[0])
+    served = served_container(predictor)
     written = served.setdefault("env", [])
     names = {variable.get("name") for variable in written}
     planned = planned_environment(plan, mode, source, predictor.get("terminationGracePeriodSeconds"))
     written += [{"name": name, "value": text} for name, text in planned.items() if name not in names]
     _fill_resources(served, plan)
+
+
+def served_container(predictor: Mapping[str, Any]) -> dict[str, Any]:
+    """What serves the model, and has its resources: `model`, or of the user's own containers the main one."""
+    containers: list[dict[str, Any]] = predictor.get("containers") or []
+    found = next((one for one in containers if one.get("name") == _MAIN_CONTAINER), None)
+    return predictor.get("model") or found or containers[0]
 
 
 def _serve(predictor: dict[str, Any], plan: Plan, source: str) -> None:

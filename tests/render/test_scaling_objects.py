@@ -163,9 +163,23 @@ def test_a_placeholder_asks_for_what_a_replica_asks_for_and_gives_way_at_once(sc
     rendered = render(case.service, case.plan, case.configs).files
     pod = yaml.safe_load(rendered["placeholders.yaml"])["spec"]["template"]["spec"]
     model = yaml.safe_load(rendered["inferenceservice.yaml"])["spec"]["predictor"]["model"]
-    assert pod["containers"][0]["resources"] == model["resources"]
+    assert [one["resources"] for one in pod["containers"]] == [model["resources"]]
     assert (pod["nodeSelector"], pod["tolerations"]) == ({"gpu": "h100"}, [{"key": "gpu"}])
     assert (pod["terminationGracePeriodSeconds"], pod["priorityClassName"]) == (0, "kserve-ext-placeholder")
+
+
+def test_a_placeholder_asks_for_what_is_written_by_hand_and_in_knative_mode_for_the_proxy_as_well(
+    scaled_by: Any,
+) -> None:
+    by_hand = {"requests": {"cpu": "50m"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    case = scaled_by(Scaler.KNATIVE_HPA).with_manifest(
+        lambda manifest: manifest["spec"]["predictor"]["model"].update(resources=by_hand)
+    )
+    rendered = render(case.service, case.plan, case.configs).files
+    pod = yaml.safe_load(rendered["placeholders.yaml"])["spec"]["template"]["spec"]
+    model = yaml.safe_load(rendered["inferenceservice.yaml"])["spec"]["predictor"]["model"]
+    assert model["resources"]["requests"]["cpu"] == "50m"
+    assert [one["resources"] for one in pod["containers"]] == [model["resources"], {"requests": {"cpu": "25m"}}]
 
 
 def test_the_priority_of_placeholders_is_in_the_base() -> None:
