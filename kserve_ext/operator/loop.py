@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kserve_ext.cluster.api import Cluster
-from kserve_ext.cluster.objects import Ref
+from kserve_ext.cluster.objects import Ref, ref_of
 from kserve_ext.errors import KserveExtError
 from kserve_ext.observe.readings import Asked, Counted, Key, Source
 from kserve_ext.operator.floors import (
@@ -26,7 +26,13 @@ from kserve_ext.operator.floors import (
     target_of,
 )
 from kserve_ext.operator.reconcile import reconcile
-from kserve_ext.operator.records import history_configmap, history_name, read_history
+from kserve_ext.operator.records import (
+    HISTORY_LABEL,
+    history_configmap,
+    history_name,
+    read_history,
+    service_of_history,
+)
 from kserve_ext.operator.scaled import (
     Scaled,
     floor_now,
@@ -104,7 +110,9 @@ class Loop:
         for key, one in operated.items():
             self._update(key, one, counted.get(key), now_s)
             self._decide(key, wanted, now_s)
-        self.begun_s = now_s if self.begun_s is None else self.begun_s
+        if self.begun_s is None:
+            self.begun_s = now_s
+            self._sweep()
         pending = self.objects.pending() if now_s - self.begun_s < self.ttl_s else frozenset()
         reconcile(self.cluster, self.objects.revisions(), wanted, pending, self._patched)
         self._keep(operated, now_s)
@@ -258,6 +266,12 @@ class Loop:
             self.kept_s[key] = now_s
             body = history_configmap(self.own_namespace, *key, service.state.forecasts.history)
             self.cluster.apply(body, force=True)
+
+    def _sweep(self) -> None:
+        """Histories of services that went while no operator was there."""
+        for found in self.cluster.list("v1", "ConfigMap", namespace=self.own_namespace, labels=HISTORY_LABEL):
+            if self.objects.service(service_of_history(found)) is None:
+                self.cluster.delete(ref_of(found))
 
     def _forget(self, key: Key) -> None:
         """A service that is gone, or no longer wants a floor, leaves nothing behind."""

@@ -39,6 +39,14 @@ def history_configmap(own_namespace: str, namespace: str, name: str, history: Hi
     }  # fmt: skip
 
 
+def service_of_history(configmap: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace and name of the service that a history is of."""
+    namespace, _, name = str((configmap["metadata"].get("annotations") or {}).get(PREFIX + "service", "")).partition(
+        "/"
+    )
+    return namespace, name
+
+
 def read_history(configmap: Mapping[str, Any], now_s: float) -> tuple[float, int, tuple[int, ...]] | None:
     """Where it begins, the length of a bin, and the counts up to now; None where it cannot be read or nothing is left.
 

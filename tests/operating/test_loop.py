@@ -17,7 +17,9 @@ from kserve_ext.observe.readings import Counted
 from kserve_ext.operator.floors import BASE, MIN_SCALE
 from kserve_ext.operator.loop import Loop, learn
 from kserve_ext.operator.planner import Planner, named
+from kserve_ext.operator.records import history_configmap
 from kserve_ext.operator.services import Operated
+from kserve_ext.policy.forecast.history import empty
 from kserve_ext.render.bundle import to_yaml
 
 KEY = ("team", "digits")
@@ -39,6 +41,8 @@ class World:
         self.scale = {"actualScale": 1, "desiredScale": 1}
         self.patches: list[str] = []
         self.reachable = True
+        self.histories: tuple[Any, ...] = ()
+        self.deleted: list[str] = []
         self.unplanned: frozenset[Any] = frozenset()
         self.roll_out("a-00001")
 
@@ -56,6 +60,8 @@ class World:
         return self.unplanned
 
     def service(self, key: Any) -> Any:
+        if key != KEY:
+            return None
         status = {"latestReadyRevision": self.latest, "traffic": [{"revisionName": self.latest, "percent": 100}]}
         return {"metadata": {"namespace": "team", "name": "digits"}, "status": {"components": {"predictor": status}}}
 
@@ -89,7 +95,11 @@ class World:
         return wanted
 
     def delete(self, ref: Ref) -> bool:
+        self.deleted.append(ref.name)
         return False
+
+    def list(self, api_version: str, kind: str, *, namespace: str, labels: str) -> tuple[Any, ...]:
+        return self.histories
 
     def min_scale(self, name: str) -> int:
         return int(self.found[name]["metadata"]["annotations"][MIN_SCALE])
@@ -236,3 +246,12 @@ def test_a_floor_of_a_service_that_is_still_being_planned_stays_for_as_long_as_o
     assert world.min_scale("a-00001") == 3
     rounds(loop, now_s + 10.0, 2)
     assert world.min_scale("a-00001") == 1
+
+
+def test_histories_of_services_that_went_while_no_operator_was_there_go_with_the_first_round(
+    loop: Loop, world: World
+) -> None:
+    kept, orphan = (history_configmap("own", "team", name, empty(60, 10)) for name in ("digits", "gone"))
+    world.histories = (kept, orphan)
+    rounds(loop, START_S, 3)
+    assert world.deleted == [orphan["metadata"]["name"]]
