@@ -31,7 +31,7 @@ _PRIOR_MOST, _PRIOR_FADES = 2.0, 4.0
 _HOLD_KNOWN = 8  # no longer than this part of what is known: in a rise every hold looks free
 _EXPECTED_GAIN = 0.05
 # By square-root staffing an e-fold fewer late costs a pool of n a share of about this over the root of n: so much is paid for it.
-_EXCHANGE, _NEGLIGIBLE = 0.1, 0.1  # the latter of what may be late: fewer are worth nothing
+_EXCHANGE, _NEGLIGIBLE = 0.1, 0.001  # the latter late: fewer are worth nothing
 # The last bins are plain: a forecast, or the calendar, has to be cheaper by more than chance on the days tried.
 _WORTH = np.array((*(1.03,) * len(SHRUNK), 1.0, 1.04, 1.04))
 
@@ -124,7 +124,7 @@ def best(trials: Trials, each: Ways, allowed: float, known_bins: int) -> int:
     shares = (trials.late + prior * trials.expected) / max(trials.requests + prior, 1e-9)
     known = each.hold_bins * _HOLD_KNOWN <= known_bins
     busy = trials.requests * each.request_s / (bins * each.bin_s)
-    worth = (shares / allowed + _NEGLIGIBLE) ** (_EXCHANGE / np.sqrt(max(busy, 1.0)))
+    worth = (shares + _NEGLIGIBLE) ** (_EXCHANGE / np.sqrt(max(busy, 1.0)))
     costs = np.where(known, trials.paid_s * _WORTH[each.guides] * worth, np.inf)
     surest = float(shares[known].min())
     return int(np.where(shares <= (allowed if surest <= allowed else surest + allowed), costs, np.inf).argmin())
