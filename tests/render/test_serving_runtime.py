@@ -51,10 +51,13 @@ def test_standard_mode_declares_every_port_the_service_s_own_first(
 
 
 @pytest.mark.parametrize("protocol", list(Protocol))
-def test_knative_probes_leave_its_fast_probing_on(digits: Any, protocol: Protocol) -> None:
+def test_knative_probes_leave_its_fast_probing_on_and_do_not_make_the_kubelet_wait(
+    digits: Any, protocol: Protocol
+) -> None:
     container = container_of(render_runtime(dataclasses.replace(digits.plan, protocol=protocol)))
     assert "startupProbe" not in container
-    assert container["readinessProbe"] == {"httpGet": {"path": "/v2/health/ready", "port": 8080}}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": 8080}
+    assert container["readinessProbe"]["periodSeconds"] == 1
 
 
 def test_knative_sends_liveness_to_the_only_port_so_grpc_is_asked_over_grpc(embed: Any, digits: Any) -> None:

@@ -241,7 +241,7 @@ def lifecycle(component: Component) -> Iterator[Hit]:
     what="A startupProbe or an exec readinessProbe on a service in Knative mode that may scale to zero.",
     leave="Knative's activator probes a new pod every 200 ms and sends it requests before the kubelet calls it ready, but "
     "not with these probes: the kubelet's probe period is added to every cold start.",
-    remedy="use an httpGet, tcpSocket or grpc readinessProbe without periodSeconds, and no startupProbe",
+    remedy="use an httpGet, tcpSocket or grpc readinessProbe, and no startupProbe",
 )  # fmt: skip
 def slow_probe(component: Component) -> Iterator[Hit]:
     if component.node.get("minReplicas").value != 0:
