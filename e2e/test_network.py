@@ -112,7 +112,7 @@ def test_into_a_model_s_pods_comes_who_may_and_nobody_else(cluster: Cluster, mod
     knative, standard = (served(cluster, models, example) for example in _EXAMPLES)
     listening = [Target(pod=knative, port=port) for port in _KNATIVE_PORTS]
     listening += [Target(pod=standard, port=port) for port in _STANDARD_PORTS]
-    network = Network.read(cluster, models)
+    network = Network.read(cluster, models, "kserve-ext")
     with ExitStack() as stack:
         sources = [
             stack.enter_context(pod(cluster, namespace, name, **labels))
@@ -124,6 +124,7 @@ def test_into_a_model_s_pods_comes_who_may_and_nobody_else(cluster: Cluster, mod
                 ("kourier-system", "gateway-like", {}),
                 ("envoy-gateway-system", "proxy-like", {}),
                 ("monitoring", "prometheus-like", {}),
+                ("kserve-ext", "operator-like", {"app.kubernetes.io/name": "kserve-ext-operator"}),
             )
         ]
         said = {source["metadata"]["name"]: check(cluster, network, source, listening) for source in sources}
