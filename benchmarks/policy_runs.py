@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.policy_cases import context
+from benchmarks.policy_cases import bar, context
 from kserve_ext.cases import Case, arrivals
 from kserve_ext.cases.clairvoyant import late_requests
 from kserve_ext.cases.comparing import scaler
@@ -112,6 +112,10 @@ def report(case: Case, name: str, others: Sequence[str] = OTHERS, static: int | 
         row = _judged("ours", case, replace(ours, floor=replace(ours.floor, attainment=asked)), table, asked)
         least = solve(awake, attainment=_level(row.attained, table), start_up_s=start_up_s).billed
         rows.append(replace(row, regret_awake=row.billed / least))
+    perfect = tuple(
+        _perfect(case, table, row.asked) if row.attained < row.asked or row.regret > bar(name) else math.nan
+        for row in rows[-len(ASKED) :]
+    )
     found = [solve(table, attainment=asked, start_up_s=start_up_s) for asked in ASKED]
     waking = [solve(awake, attainment=asked, start_up_s=start_up_s).billed for asked in ASKED]
     coverage, over, windows = _coverage(ours, case)
@@ -119,7 +123,7 @@ def report(case: Case, name: str, others: Sequence[str] = OTHERS, static: int | 
     return Report(
         name=name, start_up_s=start_up_s, rows=tuple(rows), work=found[0].work,
         oracle=tuple(each.billed for each in found), oracle_awake=tuple(waking),
-        hindsight=hindsight, learned=learned, perfect=_perfect(case, table), coverage=coverage, windows=windows,
+        hindsight=hindsight, learned=learned, perfect=perfect, coverage=coverage, windows=windows,
         over_provision=over,
     )  # fmt: skip
 
@@ -164,21 +168,20 @@ def _tried(settings: Sequence[KpaScaler], case: Case, table: LateTable) -> tuple
     return hindsight, tuple(learned)
 
 
-def _perfect(case: Case, table: LateTable) -> tuple[float, ...]:
+def _perfect(case: Case, table: LateTable, asked: float) -> float:
     """The least regret of a policy that knows the rate of every second a start-up ahead, over spans of its mean."""
     if case.sized:
-        return (math.nan,) * len(ASKED)
+        return math.nan
     counts, workload = per_second(case.workload.arrivals, case.seed).tolist(), case.workload
-    least = []
-    for asked in ASKED:
-        staffing = staffing_for(workload.service_time, workload.slo_s, asked)
-        knowing = [
-            perfect_rate(counts, staffing, ahead_s=workload.cold_start.on_node_s, bounds=case.bounds, span_s=span_s)
-            for span_s in _SPANS_S
-        ]
-        rows = [_judged("perfect-rate", case, by, table, asked) for by in knowing]
-        least.append(min((row.regret for row in rows if row.attained >= asked), default=math.nan))
-    return tuple(least)
+    staffing, ahead_s = staffing_for(workload.service_time, workload.slo_s, asked), workload.cold_start.on_node_s
+    rows = [
+        _judged(
+            "perfect-rate", case,
+            perfect_rate(counts, staffing, ahead_s=ahead_s, bounds=case.bounds, span_s=span_s), table, asked,
+        )
+        for span_s in _SPANS_S
+    ]  # fmt: skip
+    return min((row.regret for row in rows if row.attained >= asked), default=math.nan)
 
 
 def _scaler(policy: str, case: Case) -> Scaler[Any]:

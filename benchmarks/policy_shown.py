@@ -8,21 +8,15 @@ from collections.abc import Sequence
 from benchmarks import policy_cases
 from benchmarks.policy_runs import ASKED, LEVELS, Report, Row
 
-DENSE_BAR, BURSTY_BAR = 1.20, 1.50
-
 
 def misses(found: Report, row: Row) -> list[str]:
     """What a row of ours falls short of."""
-    bar = _bar(found)
+    bar = policy_cases.bar(found.name)
     return [
         *(["attainment"] if row.attained < row.asked else []),
         *([f"{bar:g} x"] if row.regret > bar else []),
         *([f"{bar:g} x awake"] if row.regret_awake > bar else []),
     ]
-
-
-def _bar(found: Report) -> float:
-    return BURSTY_BAR if found.name in policy_cases.BURSTY else DENSE_BAR
 
 
 def show(found: Report) -> None:
@@ -66,7 +60,11 @@ def _gap(found: Report, asked: float) -> str:
         return rungs
     rest = f"{rungs}; {oracle * (perfect - 1):+.2f} for chance that a known rate leaves ({perfect:.2f} x)"
     rest += f"; {row.billed - oracle * perfect:+.2f} for not knowing the rate ({row.regret:.2f} x)"
-    reach = f": {_bar(found):g} x is out of reach even of who knows the rate" if perfect > _bar(found) else ""
+    reach = (
+        f": {policy_cases.bar(found.name):g} x is out of reach even of who knows the rate"
+        if perfect > policy_cases.bar(found.name)
+        else ""
+    )
     return rest + reach
 
 
@@ -84,7 +82,7 @@ def show_all(reports: Sequence[Report]) -> None:
             row = found.row("ours", asked)
             mark = "*" if misses(found, row) else " "
             cells.append(f"{row.attained:10.3%} {row.regret:6.3f} ({row.regret_awake:.2f}){mark}".rjust(24))
-        print(f"{found.name:10} {found.start_up_s:7.0f}s {_bar(found):5.2f}" + "".join(cells))
+        print(f"{found.name:10} {found.start_up_s:7.0f}s {policy_cases.bar(found.name):5.2f}" + "".join(cells))
     print("  * misses a bar; in brackets beside the oracle that is awake for every request")
     print(
         f"\n{'trace':10} {'start-up':>8} {'windows':>8}"
