@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from cluster.tiny_api import TinyApi, kubeconfig, serving
 
+from kserve_ext.operator.learned import Learned, learned_configmap
+
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 
 
@@ -51,6 +53,19 @@ def test_a_bundle_is_previewed_refused_without_yes_applied_and_then_no_differenc
     assert kserve_ext("diff", str(bundle)).returncode == 0
     waiting = kserve_ext("status", "emulated", "-o", "json")
     assert (waiting.returncode, json.loads(waiting.stdout)["bundle"]["outcome"]) == (1, "applied"), waiting.stderr
+
+
+def test_status_tells_what_the_operator_learned_and_what_a_re_plan_waits_for(kserve_ext, api: TinyApi) -> None:
+    service = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService",
+               "metadata": {"name": "a", "namespace": "models", "uid": "u"}, "spec": {"predictor": {}}}  # fmt: skip
+    learned = Learned(uid="u", remarks=("m: executions take 9ms, 1.80 times the 5ms profiled",),
+                      changes=("~ spec.predictor.maxReplicas: 4 → 8",), waits_for="an hour after the last re-plan")  # fmt: skip
+    api.objects["/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/a"] = service
+    api.objects["/api/v1/namespaces/models/configmaps/a-learned"] = learned_configmap(service, learned)
+    told = " ".join(kserve_ext("status", "a").stdout.split())
+    assert "seen m: executions take 9ms, 1.80 times the 5ms profiled" in told
+    assert "re-plan ~ spec.predictor.maxReplicas: 4 → 8; it waits for an hour after the last re-plan" in told
+    assert json.loads(kserve_ext("status", "a", "-o", "json").stdout)["learned"]["uid"] == "u"
 
 
 def test_a_rendered_text_on_standard_input_is_applied_as_it_is(kserve_ext, api: TinyApi, bundle: Path) -> None:
