@@ -56,7 +56,7 @@ def service(
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
-        "metadata": {"name": name, "annotations": own | dict(annotations)},
+        "metadata": {"name": name, "namespace": product.namespace, "annotations": own | dict(annotations)},
         "spec": {"predictor": {"model": model, **predictor}},
     }
 

@@ -35,7 +35,7 @@ def check_scaling(service: Node, values: Mapping[str, Any], problems: list[Probl
     if mode is None or (scaler is None and _ours(annotations, "scaler").value is not None):  # said elsewhere
         return
     problems += _vertical(annotations, values, mode)
-    problems += _prometheus(annotations, values, scaler)
+    problems += _prometheus(service, annotations, values, scaler)
     if scaler is not None:
         problems += _mode(annotations, scaler, mode)
         problems += _by_hand(service, annotations, scaler)
@@ -105,8 +105,13 @@ _WHY = {
 }
 
 
-def _prometheus(annotations: Node, values: Mapping[str, Any], scaler: Scaler | None) -> Iterator[Problem]:
+def _prometheus(
+    service: Node, annotations: Node, values: Mapping[str, Any], scaler: Scaler | None
+) -> Iterator[Problem]:  # fmt: skip
     asked = scaler is not None and scaler.by_keda
+    namespace = service.get("metadata", "namespace")
+    if asked and namespace.value is None:
+        yield namespace.problem(f"missing: the query of {scaler} names it", found="", allowed="namespace: models")
     node = _ours(annotations, "prometheus")
     if asked and node.value is None:
         yield node.problem(

@@ -13,8 +13,8 @@ PROMETHEUS = "    kserve-ext.dev/prometheus: http://prometheus.monitoring:9090\n
 KNATIVE = (Scaler.KPA, Scaler.KNATIVE_HPA)
 
 
-def manifest(digits: str, *annotations: str, predictor: str = "") -> str:
-    head = digits.replace("  annotations:\n", "  annotations:\n" + "".join(annotations))
+def manifest(digits: str, *annotations: str, predictor: str = "", namespace: str = "  namespace: vision\n") -> str:
+    head = digits.replace("  annotations:\n", f"{namespace}  annotations:\n" + "".join(annotations))
     return head.replace("  predictor:\n", "  predictor:\n" + predictor)
 
 
@@ -70,6 +70,15 @@ def test_keda_needs_somebody_to_ask(digits: str, scaler: Scaler) -> None:
     without = [line for line in written(scaler) if line != PROMETHEUS]
     problem = problem_of(manifest(digits, *without))
     assert (problem.field.rpartition("/")[2], problem.what[:8]) == ("prometheus]", "missing:")
+
+
+@pytest.mark.parametrize("scaler", Scaler)
+def test_a_query_needs_the_namespace_that_the_pods_are_in(digits: str, scaler: Scaler) -> None:
+    text = manifest(digits, *written(scaler), namespace="")
+    if scaler.by_keda:
+        assert problem_of(text).field == "metadata.namespace"
+    else:
+        assert read_services(text, "m.yaml")
 
 
 @pytest.mark.parametrize(
