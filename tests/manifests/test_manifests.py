@@ -146,7 +146,7 @@ def test_a_namespace_starts_from_nothing_in_and_nothing_out(folder: str) -> None
             assert rule.get("ports") or rule.get("to"), name  # never everything to everyone
 
 
-def test_nothing_comes_into_a_model_s_namespace_but_from_gateways_knative_readers_of_counters_and_transformers() -> None:
+def test_nothing_comes_into_a_model_s_namespace_but_requests_looks_at_counters_and_transformers() -> None:
     sources = set()
     for found in of_kind("NetworkPolicy", MANIFESTS / "models"):
         for rule in found["spec"].get("ingress", ()):
