@@ -55,7 +55,7 @@ def _gap(found: Report, asked: float) -> str:
     """The rungs from work to ours, at the level that ours attains: integrality and noise, chance, forecast."""
     row = found.row("ours", asked)
     oracle, perfect = row.billed / row.regret, found.perfect[ASKED.index(asked)]
-    rungs = f"work {found.work:.2f} + {oracle - found.work:.2f} for whole replicas and noise = oracle {oracle:.2f}"
+    rungs = f"work {found.work:.2f} {oracle - found.work:+.2f} for whole replicas and noise = oracle {oracle:.2f}"
     if math.isnan(perfect):
         return rungs
     rest = f"{rungs}; {oracle * (perfect - 1):+.2f} for chance that a known rate leaves ({perfect:.2f} x)"
@@ -86,12 +86,12 @@ def show_all(reports: Sequence[Report]) -> None:
     print("  * misses a bar; in brackets beside the oracle that is awake for every request")
     print(
         f"\n{'trace':10} {'start-up':>8} {'windows':>8}"
-        + "".join(f"{f'within {level:.0%}':>20}" for level in LEVELS)
+        + "".join(f"{f'within {level:.0%}':>24}" for level in LEVELS)
         + "  over-provision"
     )
     for found in reports:
         cells = [
-            f"{covered:.3f} (chance {_chance(level, found.windows):.3f})".rjust(20)
+            f"{covered:.3f} (chance {_chance(level, found.windows):.3f})".rjust(24)
             for level, covered in zip(LEVELS, found.coverage, strict=True)
         ]
         print(
