@@ -42,7 +42,7 @@ def quick(bundle: Path) -> None:
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] if "advanced" in spec else spec["behavior"]
     behavior["scaleDown"]["stabilizationWindowSeconds"] = 15
     if "cooldownPeriod" in spec:
-        spec |= {"cooldownPeriod": 15, "pollingInterval": 5}
+        spec |= {"cooldownPeriod": 15, "initialCooldownPeriod": 45, "pollingInterval": 5}
     file.write_text(yaml.safe_dump(found, sort_keys=False))
 
 

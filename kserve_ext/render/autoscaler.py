@@ -9,6 +9,7 @@ from kserve_ext.domain import HorizontalScaling, Plan, Scaler, Service
 from kserve_ext.errors import ManifestError, Problem
 from kserve_ext.render.predictor_runtime import is_custom
 from kserve_ext.render.queries import query_of
+from kserve_ext.render.runtime import LOAD_LIMIT_S
 from kserve_ext.render.text import decimal
 
 CONTAINER = "kserve-container"
@@ -64,6 +65,7 @@ def _scaled_object(service: Service, plan: Plan, settings: HorizontalScaling) ->
         to_zero = {
             "pollingInterval": math.ceil(settings.polling_s),
             "cooldownPeriod": math.ceil(settings.cooldown_s),
+            "initialCooldownPeriod": LOAD_LIMIT_S,  # KServe calls no service ready that never had a replica
         }
     return {
         "scaleTargetRef": {"name": predictor_deployment(plan)},

@@ -24,7 +24,7 @@ _QUIET_S = 30.0  # queue-proxy's wait before a pod drains, inside the grace peri
 PRE_STOP_S = 5.0  # Standard mode: time for the endpoints to forget the pod before Triton refuses connections
 STANDARD_GRACE_S = 30.0  # Kubernetes' default terminationGracePeriodSeconds, the least that is asked for
 MARGIN_S = 5.0  # between Triton's exit and the kill
-_LOAD_LIMIT_S = 600  # Knative's progress-deadline: a model may take this long to load
+LOAD_LIMIT_S = 600  # Knative's progress-deadline: a model may take this long to load
 
 CLUSTER_TIMEOUT_S = 300.0  # Knative's default revision timeout
 CLUSTER_RESOURCES = {"cpu": "1", "memory": "2Gi"}  # what KServe's own Triton runtime has
@@ -200,7 +200,7 @@ def port(name: str, number: int) -> dict[str, Any]:
     return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
-def probes(protocol: Protocol, mode: Mode, *, silent_s: int = _LOAD_LIMIT_S) -> dict[str, Any]:
+def probes(protocol: Protocol, mode: Mode, *, silent_s: int = LOAD_LIMIT_S) -> dict[str, Any]:
     """Ready when every model is; alive when the server answers, which nobody asks for the first `silent_s`.
 
     Triton opens its ports only when its models are loaded, so liveness must not speak before that. In Standard mode a

@@ -136,14 +136,13 @@ def test_pods_that_nobody_scrapes_are_no_number_but_at_zero_replicas_they_are_no
     at_zero = dataclasses.replace(case, plan=dataclasses.replace(case.plan, scaling=zero, horizontal=settings))
     found = objects(at_zero)
     assert " and on() " not in metadata_of(found)["query"]
-    assert (
-        found["autoscaler.yaml"]["spec"]["pollingInterval"],
-        found["autoscaler.yaml"]["spec"]["cooldownPeriod"],
-    ) == (10, 72)
+    spec = found["autoscaler.yaml"]["spec"]
+    periods = [spec[name] for name in ("pollingInterval", "cooldownPeriod", "initialCooldownPeriod")]
+    assert periods == [10, 72, 600]  # at first it stays as long as a model may take to load: ready, it may go to zero
 
 
 def test_polling_and_cooldown_are_left_out_where_keda_would_only_warn_of_them(scaled_by: Any) -> None:
-    assert not {"pollingInterval", "cooldownPeriod"} & set(
+    assert not {"pollingInterval", "cooldownPeriod", "initialCooldownPeriod"} & set(
         objects(scaled_by(Scaler.KEDA_RPS))["autoscaler.yaml"]["spec"]
     )
 
