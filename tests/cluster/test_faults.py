@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,6 @@ from kserve_ext.cluster.objects import Ref
 from kserve_ext.errors import ClusterError, ConflictError, InputError, KserveExtError, RejectedError, UnreachableError
 
 MODELS = "/apis/serving.kserve.io/v1beta1/namespaces/models/inferenceservices/digits"
-
-
-@pytest.fixture
-def api() -> Iterator[TinyApi]:
-    with serving(TinyApi()) as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(api: TinyApi, tmp_path: Path) -> Cluster:
-    return connect(Where(kubeconfig=str(kubeconfig(tmp_path, api.url))), patience_s=0.5)
 
 
 @pytest.fixture

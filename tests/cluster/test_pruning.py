@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster import objects_of_a_cluster as live
 from cluster.test_bundles_applied import isvc, other
-from cluster.tiny_api import TinyApi, kubeconfig, serving
+from cluster.tiny_api import TinyApi
 
-from kserve_ext.cluster import Cluster, DryRun, Unit, Where, apply, connect, preview, read_bundles, units_of
+from kserve_ext.cluster import Cluster, DryRun, Unit, apply, preview, read_bundles, units_of
 from kserve_ext.cluster.difference import Action
 from kserve_ext.cluster.history import next_entry
 from kserve_ext.cluster.pruning import is_ours, left_behind
@@ -34,17 +32,6 @@ def unit(*more: dict[str, Any], name: str = "digits") -> Unit:
 
 RULED = unit(other("ConfigMap", "digits-rules"))
 PLAIN = unit()
-
-
-@pytest.fixture
-def api() -> Iterator[TinyApi]:
-    with serving(TinyApi()) as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(api: TinyApi, tmp_path: Path) -> Cluster:
-    return connect(Where(kubeconfig=str(kubeconfig(tmp_path, api.url))), patience_s=0.5)
 
 
 def make_ready(api: TinyApi) -> None:
