@@ -77,13 +77,13 @@ def gateway(cluster: Cluster) -> Cluster:
 
 
 def traffic(product: Product, name: str, rate_rps: float, seconds: float) -> Traffic:
-    """Requests on a service in Standard mode, in the background."""
-    target = played.target_at(_open(product, door(product, name)), name)
+    """Requests on a service in Standard mode through the gateway, which loses none when a replica goes."""
+    target = played.target_at(gateway(product.cluster).ingress, f"{name}-{product.namespace}.{support.DOMAIN}")
     return Traffic(target, played.requests_to(target), rate_rps, seconds)
 
 
 def door(product: Product, name: str) -> str:
-    """A port of every node that leads to the pods of a service in Standard mode, with or without a gateway."""
+    """A port of every node that leads straight to the pods of a service in Standard mode, where there is no gateway."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
