@@ -53,7 +53,9 @@ def _pinned(pins: Pins) -> Facts:
 def planned(plan: Plan) -> Facts:
     """The plan in a dozen lines."""
     scaling, resources = plan.scaling, plan.resources
-    by, target = (plan.horizontal.scaler, plan.horizontal.target) if plan.horizontal else (scaling.metric, scaling.target)
+    by, target = (
+        (plan.horizontal.scaler, plan.horizontal.target) if plan.horizontal else (scaling.metric, scaling.target)
+    )
     found: list[tuple[str, str]] = []
     for stage in plan.stages:
         of_stage = f", {stage.model}" if len(plan.stages) > 1 else ""

@@ -114,7 +114,9 @@ def test_the_cooldown_ends_from_any_count_and_a_new_request_starts_it_again(stor
 
 
 def test_a_service_that_never_had_a_request_goes_to_zero_at_the_first_poll(story: Callable[..., Any]) -> None:
-    story(KedaScaler(metric=RequestRate(target_rps=5.0)), 2).goes_on(60).expect(at=29, replicas=2).expect(at=30, replicas=0)
+    story(KedaScaler(metric=RequestRate(target_rps=5.0)), 2).goes_on(60).expect(at=29, replicas=2).expect(
+        at=30, replicas=0
+    )
 
 
 @pytest.mark.parametrize(("rps", "replicas"), [(2, 0), (3, 1)])
