@@ -120,7 +120,7 @@ def test_a_busy_gpu_brings_replicas(waiting: Product) -> None:
     with served(waiting, service(waiting, "by-gpu", annotations, hardware="gpu"), edit=quick) as name:
         assert replicas(waiting, name) == 1
         report_gpu(waiting, 1.0)
-        support.poll("two replicas are asked for", lambda: replicas(waiting, name) == 2, seconds=150, every=1)
+        support.poll("more replicas are asked for", lambda: replicas(waiting, name) >= 2, seconds=150, every=1)
         report_gpu(waiting, 0.1)
         support.poll("one replica is left", lambda: replicas(waiting, name) == 1, seconds=180, every=1)
 
