@@ -23,14 +23,8 @@ DEPLOYER, VIEWER, NOBODY = "kserve-ext-deployers", "kserve-ext-viewers", "nobody
 RUNTIMES = ("triton", "triton-grpc", "triton-standard", "predictor", "predictor-grpc", "predictor-standard")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def base(cluster: Cluster) -> None:
-    """Everything of manifests/, as a user applies it."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", examples.ROOT / "manifests")
-
-
 @pytest.fixture(scope="module")
-def models(cluster: Cluster, base: None) -> Iterator[str]:
+def models(cluster: Cluster) -> Iterator[str]:
     """A namespace as manifests/models makes it: restricted, default-deny, policies enforced."""
     with examples.models_namespace(cluster, "manifests") as name:
         yield name
