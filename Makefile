@@ -53,7 +53,8 @@ e2e: $(SETUP) ## the end-to-end tests, on the cluster of `make cluster`
 e2e-full: $(SETUP) ## those that need SET=full too
 	@$(BIN)/python -m pytest e2e -q --timeout 900
 
-bench: $(BENCHES) ## run every benchmark; figures go to out/bench/NAME.json
+bench: models ## run every benchmark; figures go to out/bench/NAME.json; one that cannot run does not keep others from it
+	@$(MAKE) --keep-going --no-print-directory $(BENCHES)
 
 $(BENCHES): bench-%: models
 	@$(BIN)/python -m benchmarks.bench_$*
