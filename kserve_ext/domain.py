@@ -22,6 +22,13 @@ class Protocol(StrEnum):
     GRPC = "grpc"
 
 
+class Mode(StrEnum):
+    """How KServe runs the service. Knative takes one port for each container; Standard takes all of them."""
+
+    KNATIVE = "Knative"
+    STANDARD = "Standard"
+
+
 class Scaler(StrEnum):
     """Who sets the replicas, and by what it goes. The first two scale a Knative Revision, the others a Deployment."""
 

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from kserve_ext.bundles import bundle_for, write_bundle
-from kserve_ext.domain import Profile, Reason, Service
+from kserve_ext.domain import Mode, Profile, Reason, Service
 from kserve_ext.errors import ManifestError, Problem
 from kserve_ext.files import read_text, write_text
-from kserve_ext.intent.mode import Mode, mode_of
+from kserve_ext.intent.mode import mode_of
 from kserve_ext.library import check_alone, profiles_for
 from kserve_ext.plugins import plan_with
 from kserve_ext.policy.fleet.board import Place

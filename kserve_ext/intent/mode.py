@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
+from kserve_ext.domain import Mode
 from kserve_ext.errors import ManifestError, Problem
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
-
-
-class Mode(StrEnum):
-    """How KServe runs the service. Knative takes one port for each container; Standard takes all of them."""
-
-    KNATIVE = "Knative"
-    STANDARD = "Standard"
 
 
 MODE_NAMES = {

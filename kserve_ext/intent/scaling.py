@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kserve_ext.domain import Scaler
+from kserve_ext.domain import Mode, Scaler
 from kserve_ext.errors import Problem
 from kserve_ext.intent.annotations import PREFIX
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import MODE_ANNOTATION, MODE_NAMES, Mode
+from kserve_ext.intent.mode import MODE_ANNOTATION, MODE_NAMES
 
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"  # KServe's own choice in Standard mode
 HPA_CLASS = "hpa.autoscaling.knative.dev"

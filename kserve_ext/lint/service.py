@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from kserve_ext.domain import Mode
 from kserve_ext.intent.annotations import PREFIX, parse_annotation
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import MODE_ANNOTATION, Mode
+from kserve_ext.intent.mode import MODE_ANNOTATION
 from kserve_ext.intent.predictor import OTHER_SERVERS
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.facts import ClusterFacts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kserve_ext.domain import Mode
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.nodes import items
 from kserve_ext.lint.project import Project

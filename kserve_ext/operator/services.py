@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from kserve_ext.cluster.objects import Ref
-from kserve_ext.domain import Plan, Profile, Scaler
+from kserve_ext.domain import Mode, Plan, Profile, Scaler
 from kserve_ext.errors import ModelError
 from kserve_ext.intent.annotations import FLOOR, PLANNED
-from kserve_ext.intent.mode import Mode, mode_of
+from kserve_ext.intent.mode import mode_of
 from kserve_ext.operator.filled import Object, difference, planned_from
 from kserve_ext.operator.learned import PROFILED, InForce
 from kserve_ext.operator.models import Model

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kserve_ext.domain import Plan
-from kserve_ext.intent.mode import Mode
+from kserve_ext.domain import Mode, Plan
 from kserve_ext.render.autoscaler import CONTAINER, metadata, predictor_deployment
 from kserve_ext.render.inferenceservice import served_container
 from kserve_ext.render.runtime import security_context

@@ -5,9 +5,8 @@ The names are made here and nowhere else; `kserve_ext.serving.settings` reads th
 
 from __future__ import annotations
 
-from kserve_ext.domain import Plan, StagePlan
+from kserve_ext.domain import Mode, Plan, StagePlan
 from kserve_ext.errors import ManifestError, Problem
-from kserve_ext.intent.mode import Mode
 from kserve_ext.render.runtime import MARGIN_S, PRE_STOP_S, exit_timeout_s, library_environment, standard_grace_s
 
 _PREFIX = "KSERVE_EXT_"

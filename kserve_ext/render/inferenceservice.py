@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kserve_ext.domain import HorizontalScaling, Plan, Scaler, Service
+from kserve_ext.domain import HorizontalScaling, Mode, Plan, Scaler, Service
 from kserve_ext.errors import ManifestError, Problem
-from kserve_ext.intent.mode import MODE_ANNOTATION, Mode, mode_of
+from kserve_ext.intent.mode import MODE_ANNOTATION, mode_of
 from kserve_ext.intent.scaling import AUTOSCALER_CLASS, HPA_CLASS, autoscaler_class
 from kserve_ext.render.environment import planned_environment
 from kserve_ext.render.predictor_runtime import is_custom, predictor_runtime

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kserve_ext.domain import Plan, Protocol
-from kserve_ext.intent.mode import Mode
+from kserve_ext.domain import Mode, Plan, Protocol
 from kserve_ext.render.runtime import (
     CLUSTER_RESOURCES,
     GRPC_PORT,

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kserve_ext.domain import Plan, Protocol
-from kserve_ext.intent.mode import Mode
+from kserve_ext.domain import Mode, Plan, Protocol
 from kserve_ext.units import format_mebibytes
 
 IMAGE = "nvcr.io/nvidia/tritonserver:25.08-py3"

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kserve_ext.domain import Protocol
+from kserve_ext.domain import Mode, Protocol
 from kserve_ext.errors import ManifestError, ModelError, Problem
 from kserve_ext.intent import ANNOTATIONS, PREFIX, intent_schema_text
 from kserve_ext.intent.annotations import BY_NAME, nearest_name, parse_annotation
-from kserve_ext.intent.mode import MODE_ANNOTATION, Mode
+from kserve_ext.intent.mode import MODE_ANNOTATION
 from kserve_ext.intent.objects import API_VERSION, KIND
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 from kserve_ext.render.pbtxt import format_config, parse_config

@@ -246,8 +246,12 @@ class Engine:
         )
 
     def _back(self, jobs: queue.SimpleQueue[Job | None], batch: list[Request], job: Job) -> None:
-        """On the instance's thread."""
-        self._loop.call_soon_threadsafe(self._returned, job, jobs, batch)
+        """On the instance's thread. A loop that was closed meanwhile has nobody left who waits for an answer."""
+        try:
+            self._loop.call_soon_threadsafe(self._returned, job, jobs, batch)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
 
     def _returned(self, job: Job, jobs: queue.SimpleQueue[Job | None], batch: list[Request]) -> None:
         if jobs is self._jobs:  # not unloaded meanwhile

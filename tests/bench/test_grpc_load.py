@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import queue
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -248,14 +249,14 @@ def test_a_lost_connection_costs_its_calls_and_the_run_goes_on(raw_server: Start
 
 
 def test_pings_are_answered_and_what_is_unknown_is_ignored(raw_server: StartServer) -> None:
-    pongs = []
+    pongs: queue.Queue[tuple[int, bytes]] = queue.Queue()
 
     def chatty(connection: socket.socket, number: int) -> None:
         peer = Peer(connection)
         peer.accept()
         for frame in peer.frames():
             if frame.kind == frames.PING:
-                pongs.append((frame.flags, frame.payload))
+                pongs.put((frame.flags, frame.payload))
             elif frame.kind == frames.DATA:
                 peer.send(frames.frame(frames.PING, 0, 0, b"12345678"))
                 peer.send(frames.frame(0x77, 0, 0, b"an extension"))
@@ -265,7 +266,7 @@ def test_pings_are_answered_and_what_is_unknown_is_ignored(raw_server: StartServ
 
     result = _open(raw_server(chatty), 5)
     assert result.ok.all()
-    assert pongs[0] == (frames.ACK, b"12345678")
+    assert pongs.get(timeout=5) == (frames.ACK, b"12345678")
 
 
 def test_header_blocks_in_pieces_and_padding_are_put_together(raw_server: StartServer) -> None:

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_ext.bundles import bundle_for
-from kserve_ext.domain import Protocol
+from kserve_ext.domain import Mode, Protocol
 from kserve_ext.errors import ManifestError
-from kserve_ext.intent.mode import Mode
 from kserve_ext.render.bundle import render
 from kserve_ext.render.environment import planned_environment
 from kserve_ext.render.inferenceservice import render_inferenceservice

@@ -10,8 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_ext.domain import Protocol
-from kserve_ext.intent.mode import Mode
+from kserve_ext.domain import Mode, Protocol
 from kserve_ext.render.bundle import render
 from kserve_ext.render.runtime import render_cluster_runtimes, render_runtime, standard_grace_s
 

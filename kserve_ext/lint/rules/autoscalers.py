@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kserve_ext.domain import Mode
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Hit, Severity, hit, replace_value
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import items, quantity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kserve_ext.intent.mode import Mode
+from kserve_ext.domain import Mode
 from kserve_ext.lint.config import Config
 from kserve_ext.lint.finding import Hit, Severity, hit
 from kserve_ext.lint.finding import rule as make

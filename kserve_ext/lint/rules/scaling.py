@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
+from kserve_ext.domain import Mode
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Action, Edit, Hit, Severity, hit, remove, replace_value
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import number, whole

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kserve_ext.domain import Mode
 from kserve_ext.intent.annotations import PREFIX
-from kserve_ext.intent.mode import Mode
 from kserve_ext.lint.finding import Hit, Severity, hit
 from kserve_ext.lint.finding import rule as make
 from kserve_ext.lint.nodes import arguments, items, number, whole

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kserve_ext.domain import Mode
 from kserve_ext.errors import Problem
 from kserve_ext.intent.autoscaling import read_autoscaling
 from kserve_ext.intent.document import Node
-from kserve_ext.intent.mode import Mode
 from kserve_ext.intent.read import NAME_ALLOWED, NAME_PATTERN
 from kserve_ext.lint.finding import Hit, Place, Severity, hit
 from kserve_ext.lint.finding import rule as make
