@@ -89,8 +89,9 @@ def test_requests_that_wait_ask_for_more_than_their_rate_does() -> None:
 
 
 def test_more_late_than_the_trials_say_makes_the_floor_stricter() -> None:
-    counts, floors = rhythm(6 * HOUR), []
-    small = FloorSettings(sizing=sizing_from_capacity(0.8, 1.0, 0.01, 80), start_up_s=120.0)
+    floors = []
+    counts = [3 * count if minute % 25 == 0 else count for minute, count in enumerate(rhythm(6 * HOUR))]
+    small = FloorSettings(sizing=sizing_from_capacity(0.8, 1.0, 0.01, 80), start_up_s=120.0, attainment=0.9)
     for share in (0.0, 0.2):
         state = learn(start(small), 0.0, counts[:-HOUR], 60.0, small)
         for minute in range(len(counts) - HOUR, len(counts)):

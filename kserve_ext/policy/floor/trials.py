@@ -30,8 +30,9 @@ _LEAST_HALF, _MOST_HALF = 30.0, 1440.0  # bins: within these
 _PRIOR_MOST, _PRIOR_FADES = 2.0, 4.0
 _HOLD_KNOWN = 8  # no longer than this part of what is known: in a rise every hold looks free
 _EXPECTED_GAIN = 0.05
-# By square-root staffing an e-fold fewer late costs a pool of n a share of about this over the root of n: so much is paid for it.
-_EXCHANGE, _NEGLIGIBLE = 0.1, 0.001  # the latter late: fewer are worth nothing
+# By square-root staffing (Halfin and Whitt) an e-fold fewer that wait than 1 % costs a pool of n a share of 0.35 over the
+# root of n. More than half of that is paid: a way is judged by few shortages, and one of them may be all that is allowed.
+_EXCHANGE, _NEGLIGIBLE = 0.2, 0.001  # the latter late: fewer are worth nothing
 # The last bins are plain: a forecast, or the calendar, has to be cheaper by more than chance on the days tried.
 _WORTH = np.array((*(1.03,) * len(SHRUNK), 1.0, 1.04, 1.04))
 
