@@ -131,6 +131,8 @@ class _Batcher:
                 self.timer_s = now + wait_s
                 return
             self._move(count)
+            if not self.queue:  # the payload is looked at again when something waits
+                return
 
     def _choose(self, now: float) -> tuple[int, float]:
         """How many waiting requests join the current payload now, or how long to wait for more."""
@@ -152,9 +154,10 @@ class _Batcher:
     def _move(self, count: int) -> None:
         if not self.current.requests:
             self.payloads.append(self.current)
+        queue, since_s, requests = self.queue, self.since_s, self.current.requests
         for _ in range(count):
-            self.current.requests.append(self.queue.popleft())
-            self.since_s.popleft()
+            requests.append(queue.popleft())
+            since_s.popleft()
 
     def take(self, now: float, foreign: int) -> tuple[list[int], float] | None:
         """An idle instance takes the oldest payload: its requests and when it will be done; None if there is none.
@@ -212,6 +215,10 @@ class Server:
         """When something happens next, if nothing arrives; infinity when it is idle."""
         return self._events[0][0] if self._events else math.inf
 
+    def due(self, moment: float) -> bool:
+        """Whether something happens by then."""
+        return bool(self._events) and self._events[0][0] <= moment
+
     @property
     def busy_instances(self) -> int:
         return sum(batcher.instances - len(batcher.idle_since_s) for batcher in self._batchers)
@@ -252,7 +259,7 @@ class Server:
 
     def _settle(self, batcher: _Batcher, now: float) -> None:
         """Let the batcher and its instances act until nothing more happens at this moment."""
-        while True:
+        while batcher.queue or (batcher.payloads and batcher.idle_since_s):
             before = batcher.timer_s
             batcher.form(now)
             if batcher.timer_s != before and batcher.timer_s != math.inf:
@@ -291,7 +298,7 @@ def simulate(
     done = [0.0] * len(arrivals)
     outside: deque[int] = deque()
     for request, moment in enumerate(chain(arrivals, (math.inf,))):
-        while (soonest := server.next_s) <= moment and soonest != math.inf:
+        while server.due(moment):
             now, answered = server.step()
             for finished in answered:
                 done[finished] = now
