@@ -93,6 +93,7 @@ def main() -> None:
     ratios: list[float] = []
     plan_s: list[float] = []
     for round_ in range(arguments.rounds):
+        slowest_s = 0.0
         for model in arguments.models.split(","):
             service = read_services(read_text(Path("manifests/examples") / f"{model}.yaml"), model)[0]
             with (
@@ -101,12 +102,13 @@ def main() -> None:
             ):
                 profile = _profile(host, service)
                 decided, seconds = _timed_plan(service, profile)
-                plan_s.append(seconds)
+                slowest_s = max(slowest_s, seconds)
                 for cell in _cells(host, service, profile, decided, arguments, seed=100 + 10 * round_):
                     _show(cell)
                     cells.append(cell)
                 if model == "digits":
                     ratios.append(_capacity_ratio(host, service, decided, build_replica(profile), seed=round_))
+        plan_s.append(slowest_s)
     _publish(cells, ratios, plan_s, [held_rps(Protocol.REST)[0] for _ in range(arguments.rounds)], arguments.rounds)
 
 
@@ -258,7 +260,7 @@ def _publish(
     if ratios:
         ratio = statistics.median(ratios)
         figures.append(median_figure("digits_capacity_ratio", ratios, "x", baseline="untuned repository", ratio=ratio))
-    figures.append(median_figure("plan_s", plan_s, "s"))
+    figures.append(median_figure("plan_s", plan_s, "s", baseline="of the model that takes longest"))
     figures.append(median_figure("loadgen_rps", generator_rps, "rps", baseline="held with half a core"))
     publish("fidelity", figures)
 

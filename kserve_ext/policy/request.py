@@ -19,9 +19,7 @@ class Settings:
     margin: float = 0.10  # share of the SLO kept free: the predicted p99 against real Triton is within about that
     simulated_requests: int = 10_000  # per candidate and rate: 100 requests lie beyond p99
     confirmed_requests: int = 40_000  # for the prediction that is printed
-    capacity_steps: int = (
-        8  # bisection: capacity known to 1/250 of the saturated rate, finer than a simulated p99 tells
-    )
+    capacity_steps: int = 8  # bisection to 1/250 of the saturated rate; by the seed alone a capacity varies by 2-3 %
     queue_delays: tuple[float, ...] = (0.0, 0.25, 1.0)  # candidates, as shares of one full batch's service time
     memory_headroom: float = 1.25  # allocators and fragmentation over the measured peak
     pod_start_s: float = 5.0  # schedule, start and probe a pod whose image is on the node: 4.4-4.7 s measured on kind

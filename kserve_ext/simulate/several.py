@@ -58,7 +58,7 @@ class _Replica:
         while True:
             place = min(range(len(self.servers)), key=lambda each: self.servers[each].next_s)
             server = self.servers[place]
-            if server.next_s > moment or server.next_s == math.inf:
+            if not server.due(moment):
                 return
             self._see(place)
             now, answered = server.step()

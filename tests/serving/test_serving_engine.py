@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -237,6 +238,31 @@ def test_an_unloaded_model_tells_those_who_wait_and_loads_again(gate: type[Gated
         assert (await engine.submit(tensor(3)))["y"][0, 0] == 6
 
     serve(gate, THREADS, use)
+
+
+def test_an_answer_that_comes_after_the_loop_was_closed_is_dropped_without_a_word(
+    gate: type[Gated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    before = set(threading.enumerate())
+
+    async def use(engine: Engine) -> set[threading.Thread]:
+        request = engine.submit(tensor(1))
+        await entered()
+        instances = set(threading.enumerate()) - before
+        engine.stop(State.UNLOADED)
+        with pytest.raises(NotReady):
+            await request
+        return {thread for thread in instances if thread.name.startswith(engine.name)}
+
+    instances = serve(gate, THREADS, use)
+    gate.gate.set()
+    for instance in instances:
+        instance.join(timeout=30)
+    assert len(instances) == 1
+    assert not any(instance.is_alive() for instance in instances)
+    assert not raised
 
 
 def test_a_process_that_dies_takes_only_the_request_that_killed_it() -> None:
