@@ -9,11 +9,12 @@ from typing import Any
 
 from kserve_ext.domain import StagePlan
 from kserve_ext.intent.annotations import PREFIX, REPLAN
-from kserve_ext.policy.learning import AS_PROFILED, Correction
+from kserve_ext.policy.learning import AS_PROFILED, Correction, Evidence, Executions
 from kserve_ext.render.bundle import to_yaml
 
 LABEL = PREFIX + "learned"
-_DATA, _BEFORE = "learned.json", "before.yaml"
+_DATA, _EVIDENCE, _BEFORE = "learned.json", "evidence.json", "before.yaml"
+_LEAST_COUNT = 0.5  # executions of a batch size, discounted, that are worth being kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,10 @@ PROFILED = InForce()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """One service. `before` is its InferenceService before the last re-plan, as it was filled in."""
+    """One service. `before` is its InferenceService before the last re-plan, as it was filled in.
+
+    `evidence` is as it was at `seen_s`, seconds since 1970.
+    """
 
     uid: str
     correction: Correction = AS_PROFILED
@@ -39,6 +43,8 @@ class Learned:
     in_force: InForce = PROFILED
     applied_s: float | None = None  # since 1970
     before: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = Evidence()  # noqa: RUF009 - frozen
+    seen_s: float = 0.0
 
 
 def name_of(service: str) -> str:
@@ -50,8 +56,10 @@ def learned_configmap(found: Mapping[str, Any], learned: Learned) -> dict[str, A
     """The ConfigMap, owned by the InferenceService."""
     metadata = found["metadata"]
     owner = {"apiVersion": found["apiVersion"], "kind": found["kind"], "name": metadata["name"], "uid": metadata["uid"]}
-    values = {key: value for key, value in asdict(learned).items() if key != "before"}
-    data = {_DATA: json.dumps(values, indent=1) + "\n"} | ({_BEFORE: to_yaml(learned.before)} if learned.before else {})
+    values = {key: value for key, value in asdict(learned).items() if key not in ("before", "evidence", "seen_s")}
+    data = {_DATA: json.dumps(values, indent=1) + "\n", _EVIDENCE: json.dumps(_evidence_values(learned)) + "\n"}
+    if learned.before:
+        data[_BEFORE] = to_yaml(learned.before)
     return {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name_of(metadata["name"]), "namespace": metadata["namespace"], "labels": {LABEL: "true"},
@@ -76,6 +84,7 @@ def read_learned(configmap: Mapping[str, Any]) -> Learned | None:
                              kept=tuple(StagePlan(**stage) for stage in in_force["kept"])),
             applied_s=None if applied_s is None else float(applied_s),
             before=yaml.safe_load(data.get(_BEFORE, "")) or {},
+            **_evidence(data.get(_EVIDENCE, "")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, yaml.YAMLError):
         return None
@@ -96,3 +105,38 @@ def dated(learned: Learned, now_s: float) -> Learned:
 def _correction(values: Mapping[str, Any]) -> Correction:
     levels = tuple((str(model), float(level)) for model, level in values["levels"])
     return Correction(hardware=str(values["hardware"]), levels=levels, start_up=float(values["start_up"]))
+
+
+def _evidence_values(learned: Learned) -> dict[str, Any]:
+    """To six digits; of batch sizes that were all but forgotten nothing."""
+    evidence = learned.evidence
+    batches = {
+        model: [[rows, _rounded(one.count), _rounded(one.seconds)] for rows, one in found.items()
+                if one.count >= _LEAST_COUNT]
+        for model, found in evidence.batches.items()
+    }  # fmt: skip
+    numbers = ("seconds", "requests", "late", "requests_lately", "late_lately")
+    return {
+        "seen_s": learned.seen_s, **{name: _rounded(getattr(evidence, name)) for name in numbers}, "batches": batches,
+        "starts_s": [[name, _rounded(took)] for name, took in evidence.starts_s],
+    }  # fmt: skip
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    """The evidence and its date; none of it where it cannot be read, for it comes again."""
+    try:
+        values = json.loads(text)
+        batches = {
+            str(model): {int(rows): Executions(float(count), float(seconds)) for rows, count, seconds in found}
+            for model, found in values.pop("batches").items()
+        }
+        starts_s = tuple((str(name), float(took)) for name, took in values.pop("starts_s"))
+        seen_s = float(values.pop("seen_s"))
+        numbers = {str(name): float(value) for name, value in values.items()}
+        return {"evidence": Evidence(batches=batches, starts_s=starts_s, **numbers), "seen_s": seen_s}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

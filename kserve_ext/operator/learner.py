@@ -28,7 +28,7 @@ from kserve_ext.operator.planner import Planner, named
 from kserve_ext.operator.review import Asked, planned, service_of
 from kserve_ext.operator.scaled import Scaled
 from kserve_ext.operator.services import Operated, merge_patch
-from kserve_ext.policy.learning import Circumstances, Evidence, Look, Verdict, correct, decide, remarks, seen
+from kserve_ext.policy.learning import Circumstances, Evidence, Look, Verdict, aged, correct, decide, remarks, seen
 from kserve_ext.render.inferenceservice import render_inferenceservice
 from kserve_ext.render.predictor_runtime import is_custom
 
@@ -107,11 +107,19 @@ class Learner:
     def _count(self, key: Key, now_s: float) -> bool:
         """Add what the loop counted; whether it is time for a look. First looks are spread over the minute."""
         if key not in self.known:
-            self.known[key] = _Known(looked_s=now_s - EVERY_S * (hash(key) % 1000) / 1000)
+            self.known[key] = self._remembered(key, now_s)
         one, counted = self.known[key], self.loop.counted.get(key)
         if counted is not None and counted.late is not None:
             one.requests, one.late = one.requests + counted.requests, (one.late or 0.0) + counted.late
         return now_s - one.looked_s >= EVERY_S
+
+    def _remembered(self, key: Key, now_s: float) -> _Known:
+        """A service that is seen for the first time, with the evidence that an operator before this one wrote down."""
+        found, kept = self.objects.service(key), self.objects.learned(key)
+        known = _Known(looked_s=now_s - EVERY_S * (hash(key) % 1000) / 1000)
+        if found is not None and kept is not None and kept.uid == found["metadata"].get("uid"):
+            known.evidence = aged(kept.evidence, max(0.0, now_s - kept.seen_s))
+        return known
 
     def _forget(self, services: Mapping[Key, Operated]) -> None:
         gone = [key for key in self.known if key not in services]
@@ -151,7 +159,7 @@ class Learner:
         step = decide(changes, Circumstances(now_s=now_s, auto=auto, applied_s=known.applied_s,
                                              incident=self._incident(key, found, service, one.evidence)))  # fmt: skip
         known = replace(known, correction=correction, remarks=tuple(each.text for each in one.found), changes=changes,
-                        waits_for=step.waits_for, in_force=now)  # fmt: skip
+                        waits_for=step.waits_for, in_force=now, evidence=one.evidence, seen_s=now_s)  # fmt: skip
         if step.verdict is Verdict.APPLY:
             self._fill(key, found, planned(found, wanted, plan))
             known = replace(known, in_force=next_, applied_s=now_s, changes=(), before=bare(found))
@@ -223,7 +231,7 @@ class Learner:
 
 def _lasting(learned: Learned) -> Learned:
     """Without what moves from look to look."""
-    return replace(learned, remarks=())
+    return replace(learned, remarks=(), evidence=Evidence(), seen_s=0.0)
 
 
 def _changes(wanted: Asked, before: Plan, after: Plan) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ _HISTORY_S = 14 * 86_400.0
 class Objects(Protocol):
     """What watches know."""
 
+    def planned(self) -> Mapping[Key, Operated]: ...
     def operated(self) -> Mapping[Key, Operated]: ...
     def pending(self) -> frozenset[Key]: ...
     def service(self, key: Key) -> Mapping[str, Any] | None: ...
@@ -105,7 +106,7 @@ class Loop:
         operated = self.objects.operated()
         for key in [key for key in self.services if key not in operated]:
             self._forget(key)
-        counted = self.counted = self._observe(operated, now_s)
+        counted = self.counted = self._observe(self.objects.planned(), now_s)
         wanted: dict[Key, int] = {}
         for key, one in operated.items():
             self._update(key, one, counted.get(key), now_s)
@@ -121,10 +122,11 @@ class Loop:
 
     # ------------------------------------------------------------------------------------------------- observation
 
-    def _observe(self, operated: Mapping[Key, Operated], now_s: float) -> Mapping[Key, Counted]:
+    def _observe(self, planned: Mapping[Key, Operated], now_s: float) -> Mapping[Key, Counted]:
+        """What every service with a plan has answered, floor or not: the promise is to be held in either case."""
         asked, pods = {}, self.objects.pods_by_service()
         self.pods = {key: len(found) for key, found in pods.items()}
-        for key, one in operated.items():
+        for key, one in planned.items():
             latest, shares = live_revision(self.objects.service(key) or {})
             revisions = tuple(dict.fromkeys([latest, *shares]))
             asked[key] = Asked(slo_s=one.plan.slo.p99_s, pods=pods.get(key, ()), revisions=revisions)

@@ -67,6 +67,9 @@ class Known:
     def operated(self) -> dict[Any, Operated]:
         return {KEY: self._one}
 
+    def planned(self) -> dict[Any, Operated]:
+        return {KEY: self._one}
+
 
 def loop_of(plan: Plan, replicas: int, expires_s: float) -> Loop:
     """A loop that has decided on a floor."""

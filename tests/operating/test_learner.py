@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from operating.asking import admission, body, models, mutated, service
 
 from kserve_ext.cluster.objects import Ref
@@ -20,11 +22,12 @@ from kserve_ext.observe.readings import Counted
 from kserve_ext.operator.figures import Figures
 from kserve_ext.operator.filled import as_written
 from kserve_ext.operator.floors import Target
-from kserve_ext.operator.learned import Learned, in_force, read_learned
+from kserve_ext.operator.learned import Learned, in_force, learned_configmap, read_learned
 from kserve_ext.operator.learner import EVERY_S, Learner
 from kserve_ext.operator.planner import Planner, named
 from kserve_ext.operator.review import Asked, service_of
 from kserve_ext.operator.services import Operated, operated
+from kserve_ext.policy.learning import Evidence, Executions
 
 KEY = ("team", "digits")
 START_S = 1_700_000_000.0
@@ -232,6 +235,73 @@ def test_a_new_leader_knows_what_was_learned_and_when() -> None:
     world.run(40, now_s)
     assert world.learner.replans == 0
     assert world.learned(KEY).applied_s is not None  # type: ignore[union-attr]
+
+
+def test_a_new_leader_goes_on_with_the_evidence_that_the_last_one_wrote_down() -> None:
+    world = World()
+    world.slower = 1.5
+    now_s = world.run(60)
+    told = world.learned(KEY).remarks  # type: ignore[union-attr]
+    world.learner = world.new_leader()
+    world.run(3, now_s)
+    assert reasons(world)[2:] == ["NotAsProfiled", "ReplanProposed"]  # by its third minute; alone it would take ten
+    assert world.learned(KEY).remarks == told  # type: ignore[union-attr]
+
+
+def test_evidence_of_a_day_ago_counts_for_nothing() -> None:
+    world = World()
+    world.slower = 1.5
+    now_s = world.run(60)
+    world.learner = world.new_leader()
+    world.run(3, now_s + 86_400.0)
+    assert "NotAsProfiled" not in reasons(world)[2:]
+
+
+def test_evidence_of_a_service_of_the_same_name_before_is_not_taken() -> None:
+    world = World()
+    world.slower = 1.5
+    now_s = world.run(60)
+    world.stored["metadata"]["uid"] = "u-2"
+    world.learner = world.new_leader()
+    world.run(3, now_s)
+    assert reasons(world)[2:] == []
+
+
+evidences = st.builds(
+    Evidence,
+    seconds=st.floats(0, 1e4), requests=st.floats(0, 1e9), late=st.floats(0, 1e9),
+    requests_lately=st.floats(0, 1e9), late_lately=st.floats(0, 1e9),
+    batches=st.dictionaries(st.text(max_size=9), st.dictionaries(
+        st.integers(1, 128), st.builds(Executions, st.floats(1, 1e9), st.floats(0, 1e6)))),
+    starts_s=st.lists(st.tuples(st.text(max_size=9), st.floats(0, 1800)), max_size=8).map(tuple),
+)  # fmt: skip
+
+
+@given(evidences)
+def test_evidence_is_read_as_it_was_written_to_six_digits(evidence: Evidence) -> None:
+    found = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "a", "namespace": "b", "uid": "u"}}
+    written = learned_configmap(found, Learned(uid="u", evidence=evidence, seen_s=START_S))
+    read = read_learned(written)
+    assert read is not None
+    assert read.seen_s == START_S
+    for name in ("seconds", "requests", "late", "requests_lately", "late_lately"):
+        assert getattr(read.evidence, name) == pytest.approx(getattr(evidence, name), rel=1e-5)
+    assert {model: list(found) for model, found in read.evidence.batches.items()} == {
+        model: list(found) for model, found in evidence.batches.items()
+    }
+    assert [name for name, _ in read.evidence.starts_s] == [name for name, _ in evidence.starts_s]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no JSON", "[]", "{}", '{"batches": {"m": [[1]]}, "starts_s": [], "seen_s": 1}']
+)
+def test_what_was_learned_is_read_though_its_evidence_cannot_be(text: str | None) -> None:
+    found = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "a", "namespace": "b", "uid": "u"}}
+    written = learned_configmap(found, Learned(uid="u", remarks=("slow",)))
+    written["data"] = {"learned.json": written["data"]["learned.json"]} | (
+        {} if text is None else {"evidence.json": text}
+    )
+    assert read_learned(written) == Learned(uid="u", remarks=("slow",))
 
 
 def test_a_re_plan_dated_in_the_future_holds_the_next_one_up_for_an_hour_and_not_for_ever() -> None:

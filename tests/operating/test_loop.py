@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,9 @@ class World:
         self.latest = name
 
     def operated(self) -> Mapping[Any, Operated]:
+        return {key: one for key, one in self.known.items() if one.floored}
+
+    def planned(self) -> Mapping[Any, Operated]:
         return self.known
 
     def pending(self) -> frozenset[Any]:
@@ -184,6 +188,14 @@ def test_a_service_that_wants_no_floor_any_more_has_none_after_the_next_round(lo
     world.known = {}
     loop.round(now_s + 10.0)
     assert world.min_scale("a-00001") == 1
+
+
+def test_what_a_service_without_a_floor_answers_is_counted_all_the_same(loop: Loop, world: World) -> None:
+    world.known = {KEY: replace(world.known[KEY], floored=False)}
+    loop.round(START_S)
+    assert loop.counted[KEY].requests == 10 * Busy.rps
+    assert not loop.services
+    assert not world.patches
 
 
 def test_a_new_leader_takes_over_the_floors_that_it_finds(world: World, loop: Loop) -> None:

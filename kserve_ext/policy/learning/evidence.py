@@ -63,23 +63,34 @@ class Evidence:
 
 def seen(evidence: Evidence, look: Look) -> Evidence:
     """The evidence with one more look."""
-    kept, lately = 0.5 ** (look.seconds / HALF_LIFE_S), 0.5 ** (look.seconds / _LATELY_HALF_LIFE_S)
+    before = aged(evidence, look.seconds)
     requests, late = (look.requests, look.late) if look.late is not None else (0.0, 0.0)
-    known = dict(evidence.starts_s)
-    starts_s = (*evidence.starts_s, *((name, took) for name, took in look.starts_s.items() if name not in known))
+    known = dict(before.starts_s)
+    starts_s = (*before.starts_s, *((name, took) for name, took in look.starts_s.items() if name not in known))
     return replace(
-        evidence, seconds=kept * evidence.seconds + look.seconds,
-        requests=kept * evidence.requests + requests, late=kept * evidence.late + late,
-        requests_lately=lately * evidence.requests_lately + requests, late_lately=lately * evidence.late_lately + late,
+        before, seconds=before.seconds + look.seconds,
+        requests=before.requests + requests, late=before.late + late,
+        requests_lately=before.requests_lately + requests, late_lately=before.late_lately + late,
         batches={
-            model: _summed(evidence.batches.get(model, {}), look.batches.get(model, {}), kept)
-            for model in (*evidence.batches, *(model for model in look.batches if model not in evidence.batches))
+            model: _summed(before.batches.get(model, {}), look.batches.get(model, {}))
+            for model in (*before.batches, *(model for model in look.batches if model not in before.batches))
         },
         starts_s=starts_s[-_MOST_STARTS:],
     )  # fmt: skip
 
 
-def _summed(before: Batches, after: Batches, kept: float) -> Batches:
+def aged(evidence: Evidence, seconds: float) -> Evidence:
+    """The evidence after so long without a look: what was seen counts less, and nothing is added."""
+    kept, lately = 0.5 ** (seconds / HALF_LIFE_S), 0.5 ** (seconds / _LATELY_HALF_LIFE_S)
+    return replace(
+        evidence, seconds=kept * evidence.seconds, requests=kept * evidence.requests, late=kept * evidence.late,
+        requests_lately=lately * evidence.requests_lately, late_lately=lately * evidence.late_lately,
+        batches={
+            model: {rows: one * kept for rows, one in batches.items()} for model, batches in evidence.batches.items()
+        },
+    )  # fmt: skip
+
+
+def _summed(before: Batches, after: Batches) -> Batches:
     none = Executions(0.0, 0.0)
-    rows = sorted({*before, *after})
-    return {each: before.get(each, none) * kept + after.get(each, none) for each in rows}
+    return {rows: before.get(rows, none) + after.get(rows, none) for rows in sorted({*before, *after})}
