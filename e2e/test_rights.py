@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
 
 from e2e.product import ROOT, Product, digits, made_namespace, planned_models
-from e2e.support import Cluster, Object
+from e2e.support import Cluster, KubectlError, Object
 
 ROLES = "manifests/base/roles.yaml"
 
@@ -59,3 +60,36 @@ def test_a_deployer_deploys_rolls_back_and_deletes_and_a_viewer_only_looks(produ
     assert "may not" in product.run("delete", "digits", "--yes", *viewer, code=2).stderr
     product.run("rollback", "digits", "--to", "1", *deployer)  # what runs already: nothing to ask
     product.run("delete", "digits", "--yes", *deployer)
+
+
+@pytest.mark.parametrize(
+    ("name", "priority", "allowed"),
+    [
+        ("digits-placeholder", "kserve-ext-placeholder", True),
+        ("digits-predictor", "kserve-ext-placeholder", False),
+        ("digits-placeholder", "kserve-ext-serving", False),
+    ],
+    ids=["room for replicas", "another name", "another priority"],
+)
+def test_the_operator_writes_no_deployments_but_those_that_keep_room(
+    cluster: Cluster, namespace: str, name: str, priority: str, allowed: bool
+) -> None:
+    pod = {"priorityClassName": priority, "containers": [{"name": "a", "image": "a"}]}
+    labels = {"app": "a"}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
+    }  # fmt: skip
+    cluster.apply(deployment, namespace)  # as anybody
+    as_operator = (
+        "-n",
+        namespace,
+        "--as=system:serviceaccount:kserve-ext:kserve-ext-operator",
+        "delete",
+        "deployment",
+        name,
+    )
+    with (
+        nullcontext() if allowed else pytest.raises(KubectlError, match="may write Deployments named NAME-placeholder")
+    ):
+        cluster.kubectl(*as_operator)

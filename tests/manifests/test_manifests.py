@@ -191,9 +191,9 @@ def test_the_quota_limits_nothing_that_knative_s_proxy_leaves_open() -> None:
 # ------------------------------------------------------------------------------------------------------ policies
 
 
-def test_every_policy_is_bound_twice_refusing_where_it_is_asked_to_and_warning_elsewhere() -> None:
+def test_every_policy_about_services_is_bound_twice_refusing_where_it_is_asked_to_and_warning_elsewhere() -> None:
     bindings = of_kind("ValidatingAdmissionPolicyBinding")
-    for policy in of_kind("ValidatingAdmissionPolicy"):
+    for policy in of_kind("ValidatingAdmissionPolicy", MANIFESTS / "policies"):
         bound = {
             found["spec"]["validationActions"][0]: found["spec"]["matchResources"]["namespaceSelector"]
             for found in bindings
@@ -202,6 +202,20 @@ def test_every_policy_is_bound_twice_refusing_where_it_is_asked_to_and_warning_e
         assert bound["Deny"]["matchExpressions"][0]["operator"] == "In"
         assert bound["Warn"]["matchExpressions"][0]["operator"] == "NotIn"
         assert policy["spec"]["failurePolicy"] == "Ignore"
+
+
+def test_what_holds_the_operator_back_names_its_own_account_and_has_no_exception() -> None:
+    (policy,) = of_kind("ValidatingAdmissionPolicy", MANIFESTS / "operator")
+    (binding,) = of_kind("ValidatingAdmissionPolicyBinding", MANIFESTS / "operator")
+    (account,) = [
+        found["metadata"]["name"]
+        for found in of_kind("ServiceAccount", MANIFESTS / "operator")
+        if found["metadata"]["name"].endswith("-operator")
+    ]
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"] == f'request.userInfo.username == "system:serviceaccount:kserve-ext:{account}"'
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 
 
 def test_the_policy_knows_the_annotations_that_the_package_knows() -> None:
