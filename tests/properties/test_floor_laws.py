@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_ext.policy.floor import FloorSettings, Observation, learn, sizing_from_capacity, start, step
+from kserve_ext.policy.floor.trials import enough
 from kserve_ext.policy.floored import FlooredScaler
 from kserve_ext.simulate.scaler import Second, Tick
 from kserve_ext.simulate.scalers.fixed import StaticScaler
@@ -54,3 +55,15 @@ def test_more_history_of_the_same_pattern_keeps_the_floor_at_what_the_pattern_ne
     floor = step(state, Observation(start_s=begin_s, now_s=begin_s, arrivals=(), ready=1), SHORT)[1].replicas
     needed = SHORT.sizing.needed(level / 10.0, 0.5)
     assert min(needed, SHORT.most) <= floor <= min(SHORT.most, 2 * SHORT.sizing.needed(level / 10.0, 0.01) + 2)
+
+
+shares = st.floats(0, 1)
+
+
+@given(surest=shares, stricter=shares, looser=shares)
+def test_what_is_good_enough_for_a_strict_allowance_is_good_enough_for_a_looser_one(
+    surest: float, stricter: float, looser: float
+) -> None:
+    stricter, looser = sorted((stricter, looser))
+    assert surest <= enough(surest, stricter) <= enough(surest, looser)
+    assert looser <= enough(surest, looser)

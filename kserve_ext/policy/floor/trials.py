@@ -33,6 +33,7 @@ _EXPECTED_GAIN = 0.05
 # By square-root staffing (Halfin and Whitt) an e-fold fewer that wait than 1 % costs a pool of n a share of 0.35 over the
 # root of n. More than half of that is paid: a way is judged by few shortages, and one of them may be all that is allowed.
 _EXCHANGE, _NEGLIGIBLE = 0.2, 0.001  # the latter late: fewer are worth nothing
+_NEAR = 2.0  # times the late of the surest way: few shortages tell them apart
 # The last bins are plain: a forecast, or the calendar, has to be cheaper by more than chance on the days tried.
 _WORTH = np.array((*(1.03,) * len(SHRUNK), 1.0, 1.04, 1.04))
 
@@ -127,5 +128,12 @@ def best(trials: Trials, each: Ways, allowed: float, known_bins: int) -> int:
     busy = trials.requests * each.request_s / (bins * each.bin_s)
     worth = (shares + _NEGLIGIBLE) ** (_EXCHANGE / np.sqrt(max(busy, 1.0)))
     costs = np.where(known, trials.paid_s * _WORTH[each.guides] * worth, np.inf)
-    surest = float(shares[known].min())
-    return int(np.where(shares <= (allowed if surest <= allowed else surest + allowed), costs, np.inf).argmin())
+    return int(np.where(shares <= enough(float(shares[known].min()), allowed), costs, np.inf).argmin())
+
+
+def enough(surest: float, allowed: float) -> float:
+    """The share late up to which a way is good enough, when that of the surest way is `surest`.
+
+    Never less for a looser allowance, so what is asked for more strictly never costs less.
+    """
+    return max(allowed, min(surest + allowed, _NEAR * surest))
