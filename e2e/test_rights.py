@@ -1,65 +1,93 @@
-"""The rights of manifests/base are enough to deploy, and no more is asked for."""
+"""The rights that manifests/ give are enough for each part, and no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from e2e.product import ROOT, Product, digits, made_namespace, planned_models
-from e2e.support import Cluster, KubectlError, Object
+from e2e import product
+from e2e.served import models, written_down
+from e2e.support import Cluster, KubectlError
 
-ROLES = "manifests/base/roles.yaml"
+__all__ = ["models", "written_down"]  # the fixtures
 
-
-@pytest.fixture
-def product(cluster: Cluster, tmp_path: Path) -> Iterator[Product]:
-    with made_namespace(cluster, "rights") as namespace, planned_models(cluster, namespace):
-        yield Product(cluster=cluster, namespace=namespace, folder=tmp_path)
+DEPLOYER, VIEWER, NOBODY = "kserve-ext-deployers", "kserve-ext-viewers", "nobody-in-particular"
 
 
-def role(name: str) -> Object:
-    """A ClusterRole of ours as a Role, so that the test changes nothing outside its namespace."""
-    found = next(
-        one
-        for one in yaml.safe_load_all((ROOT / ROLES).read_text())
-        if one["metadata"]["name"] == name and "rules" in one
+@pytest.mark.parametrize(
+    ("group", "verb", "resource", "allowed"),
+    [
+        (VIEWER, "get", "inferenceservices.serving.kserve.io", True),
+        (VIEWER, "get", "pods --subresource=log", True),
+        (VIEWER, "patch", "inferenceservices.serving.kserve.io", False),
+        (VIEWER, "create", "configmaps", False),
+        (VIEWER, "get", "secrets", False),
+        (VIEWER, "create", "pods --subresource=exec", False),
+        (DEPLOYER, "patch", "inferenceservices.serving.kserve.io", True),
+        (DEPLOYER, "delete", "inferenceservices.serving.kserve.io", True),
+        (DEPLOYER, "patch", "servingruntimes.serving.kserve.io", True),
+        (DEPLOYER, "get", "pods --subresource=log", True),
+        (DEPLOYER, "get", "secrets", False),
+        (DEPLOYER, "list", "secrets", False),
+        (DEPLOYER, "create", "pods", False),
+        (DEPLOYER, "delete", "pods", False),
+        (DEPLOYER, "create", "pods --subresource=exec", False),
+        (DEPLOYER, "patch", "services.serving.knative.dev", False),
+        (DEPLOYER, "patch", "deployments.apps", True),  # placeholders
+        (DEPLOYER, "patch", "daemonsets.apps", False),
+        (DEPLOYER, "patch", "clusterservingruntimes.serving.kserve.io", False),
+        (DEPLOYER, "create", "rolebindings.rbac.authorization.k8s.io", False),
+        (DEPLOYER, "create", "serviceaccounts --subresource=token", False),
+        (DEPLOYER, "deletecollection", "inferenceservices.serving.kserve.io", False),
+        (DEPLOYER, "impersonate", "users", False),
+        (NOBODY, "get", "inferenceservices.serving.kserve.io", False),
+    ],
+)
+def test_each_part_may_do_what_it_needs_and_no_more(
+    cluster: Cluster, models: str, group: str, verb: str, resource: str, allowed: bool
+) -> None:
+    assert can_i(cluster, models, verb, resource, group) is allowed
+
+
+def test_rights_end_at_the_namespace(cluster: Cluster, models: str) -> None:
+    isvc = "inferenceservices.serving.kserve.io"
+    assert can_i(cluster, models, "patch", isvc, DEPLOYER)
+    assert not can_i(cluster, "default", "patch", isvc, DEPLOYER)
+    assert not can_i(cluster, "default", "get", isvc, VIEWER)
+
+
+def test_the_account_of_models_may_do_nothing_and_has_no_token(cluster: Cluster, models: str) -> None:
+    account = f"system:serviceaccount:{models}:default"
+    for verb, resource in (("get", "pods"), ("get", "secrets"), ("get", "inferenceservices.serving.kserve.io")):
+        done = can_i_as(cluster, models, verb, resource, "--as", account)
+        assert done is False
+    assert cluster.get("serviceaccount", "default", models)["automountServiceAccountToken"] is False
+
+
+def test_a_deployer_deploys_rolls_back_and_deletes_and_a_viewer_only_looks(
+    cluster: Cluster, models: str, tmp_path: Path
+) -> None:
+    deployer, viewer = (
+        product.Product(cluster=identity(cluster, models, tmp_path, role), namespace=models, folder=tmp_path)
+        for role in ("deployer", "viewer")
     )
-    return {"apiVersion": found["apiVersion"], "kind": "Role", "metadata": {"name": name}, "rules": found["rules"]}
-
-
-def as_account(product: Product, name: str, *roles: str) -> list[str]:
-    """Options under which a command runs as a service account with these roles."""
-    cluster, namespace = product.cluster, product.namespace
-    cluster.apply(
-        [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, *map(role, roles)], namespace
-    )
-    for each in roles:
-        account = f"--serviceaccount={namespace}:{name}"
-        cluster.kubectl("-n", namespace, "create", "rolebinding", f"{name}-{each}", f"--role={each}", account)
-    token = cluster.kubectl("-n", namespace, "create", "token", name).strip()
-    kubeconfig = product.folder / f"{name}.kubeconfig"
-    kubeconfig.write_text(cluster.kubeconfig.read_text())
-    config = ("config", f"--kubeconfig={kubeconfig}")
-    cluster.kubectl(*config, "set-credentials", name, f"--token={token}")
-    cluster.kubectl(*config, "set-context", name, f"--cluster=kind-{cluster.given.name}", f"--user={name}")
-    return ["--kubeconfig", str(kubeconfig), "--context", name]
-
-
-def test_a_deployer_deploys_rolls_back_and_deletes_and_a_viewer_only_looks(product: Product) -> None:
-    deployer = as_account(product, "deployer", "kserve-ext-viewer", "kserve-ext-deployer")
-    viewer = as_account(product, "viewer", "kserve-ext-viewer")
-    bundle = str(product.render(digits(), "rendered"))
-    product.run("apply", bundle, "--yes", "--timeout", "3m", *deployer)
-    assert product.json("status", "digits", *viewer)["phase"] == "ready"
-    assert "digits" in product.run("logs", "digits", *viewer).stdout
-    assert product.json("diff", bundle, "--dry-run", "client", *viewer)["differs"] is False
-    assert "may not" in product.run("delete", "digits", "--yes", *viewer, code=2).stderr
-    product.run("rollback", "digits", "--to", "1", *deployer)  # what runs already: nothing to ask
-    product.run("delete", "digits", "--yes", *deployer)
+    bundle = str(deployer.render(product.digits("by-deployer"), "rendered"))
+    assert "may not patch servingruntimes" in viewer.run("apply", bundle, "--yes", code=2).stderr
+    deployer.run("apply", bundle, "--yes", "--timeout", "3m")
+    assert viewer.json("status", "by-deployer")["phase"] == "ready"
+    viewer.run("wait", "by-deployer")
+    assert "by-deployer" in viewer.run("logs", "by-deployer").stdout
+    assert viewer.json("diff", bundle, "--dry-run", "client")["differs"] is False
+    deployer.run("diff", bundle)
+    assert "may not" in viewer.run("delete", "by-deployer", "--yes", code=2).stderr
+    deployer.run("rollback", "by-deployer", "--to", "1")  # what runs already: nothing to ask
+    deployer.run("delete", "by-deployer", "--yes")
 
 
 @pytest.mark.parametrize(
@@ -93,3 +121,38 @@ def test_the_operator_writes_no_deployments_but_those_that_keep_room(
         nullcontext() if allowed else pytest.raises(KubectlError, match="may write Deployments named NAME-placeholder")
     ):
         cluster.kubectl(*as_operator)
+
+
+def identity(cluster: Cluster, namespace: str, folder: Path, role: str) -> Cluster:
+    """The cluster as an account sees it that is bound as manifests/models binds a group."""
+    bound = ["viewer"] if role == "viewer" else ["viewer", "deployer"]
+    account = {"kind": "ServiceAccount", "name": role, "namespace": namespace}
+    objects: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": role}}]
+    for one in bound:
+        ref = {"kind": "ClusterRole", "name": f"kserve-ext-{one}", "apiGroup": "rbac.authorization.k8s.io"}
+        objects.append(
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": f"{role}-{one}"},
+             "subjects": [account], "roleRef": ref}
+        )  # fmt: skip
+    cluster.apply(objects, namespace)
+    token = cluster.kubectl("-n", namespace, "create", "token", role, "--duration=30m").strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    cache = folder / f"as-{role}"
+    cache.mkdir()
+    (cache / cluster.kubeconfig.name).write_text(yaml.safe_dump(config))
+    return replace(cluster, given=replace(cluster.given, cache=cache))
+
+
+def can_i(cluster: Cluster, namespace: str, verb: str, resource: str, group: str) -> bool:
+    return can_i_as(cluster, namespace, verb, resource, "--as", "jane", "--as-group", group)
+
+
+def can_i_as(cluster: Cluster, namespace: str, verb: str, resource: str, *who: str) -> bool:
+    """What the API server says; kubectl ends with 1 for a no."""
+    command = [cluster.program, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "auth", "can-i", verb]
+    done = subprocess.run(
+        [*map(str, command), *resource.split(), *who], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() in ("yes", "no"), done.stderr
+    return done.stdout.strip() == "yes"
