@@ -26,7 +26,7 @@ def test_the_base_is_applied_whole_and_applying_it_again_changes_nothing(cluster
 def test_only_the_gateway_knative_and_prometheus_may_reach_a_model(
     cluster: Cluster, models: str, serve: Callable[..., str]
 ) -> None:
-    name = serve("manifests/examples/digits.yaml")
+    name = serve("manifests/examples/digits.yaml", lambda isvc: isvc["metadata"].update(name="reached"))
     check_network(cluster, Network.read(cluster, models), models, name)
 
 
@@ -67,12 +67,13 @@ def test_every_rule_is_one_that_prometheus_takes_and_finds_data_for(
     alerts = [rule["expr"] for rule in rules["spec"]["groups"][0]["rules"] if "alert" in rule]
     name = serve("manifests/examples/digits.yaml")
 
-    def found() -> bool:
+    def silent() -> list[str]:
         check_digits(f"http://{cluster.ingress}", authority=support.host_of(name, models))
-        seen = [series["namespace"] for expr in recorded.values() for series, _ in cluster.metric(expr)]
-        return seen.count(models) == len(recorded)
+        seen = {rule: [series["namespace"] for series, _ in cluster.metric(expr)] for rule, expr in recorded.items()}
+        return [rule for rule, namespaces in seen.items() if namespaces.count(models) != 1]
 
-    support.poll("each rule gives a series for the model", found, seconds=90, every=3)
+    support.poll("each rule gives a series for the model", lambda: not silent(), seconds=90, every=3,
+                 why=lambda: f"not {', '.join(silent())}")  # fmt: skip
     for expr in alerts:
         for rule, written in recorded.items():
             expr = expr.replace(rule, f"({written})")
