@@ -128,7 +128,7 @@ def _with_gpu(model: Path) -> None:
     """No GPU is behind the cluster's numbers: the model shows one under the name of Triton's own metric."""
     text = model.read_text()
     (after,) = [line for line in text.splitlines(keepends=True) if line.startswith("        self.turn = ")]
-    shown = """        family = pb_utils.MetricFamily(
+    shown = """        self.family = family = pb_utils.MetricFamily(
             name="nv_gpu_utilization", description="GPU utilization rate", kind=pb_utils.MetricFamily.GAUGE
         )
         shown, file = family.Metric(labels={"gpu_uuid": "emulated"}), path.with_name("gpu.txt")

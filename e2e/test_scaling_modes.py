@@ -121,6 +121,9 @@ def test_a_busy_gpu_brings_replicas(waiting: Product) -> None:
         assert replicas(waiting, name) == 1
         report_gpu(waiting, 1.0)
         support.poll("more replicas are asked for", lambda: replicas(waiting, name) >= 2, seconds=150, every=1)
+        assert (
+            waiting.json("status", name, code=None)["autoscaler"]["problem"] == ""
+        )  # and they are not what it falls back to
         report_gpu(waiting, 0.1)
         support.poll("one replica is left", lambda: replicas(waiting, name) == 1, seconds=180, every=1)
 

@@ -246,7 +246,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         code="not-reconciled",
         reason="InternalError|UpdateFailed",
-        message=r"(?s)(.+)",
+        message=r"(?s)\A(?!.*the object has been modified)(.+)",
         sentence="KServe cannot reconcile it: {1}",
         remedy="change what it names; the controller's log: `kubectl logs -n kserve deploy/kserve-controller-manager`",
     ),
@@ -256,6 +256,14 @@ RULES: tuple[Rule, ...] = (
         message=r"(?s)(.+)",
         sentence="the model is not served: {1}",
         remedy="`kserve-ext logs NAME` shows why the server would not load it",
+        final=False,
+    ),
+    Rule(
+        code="retried",
+        reason="InternalError|UpdateFailed",
+        message="the object has been modified",
+        sentence="KServe wrote at the same time as somebody else, and tries again",
+        remedy="none is needed; the autoscaler, or another apply, was quicker",
         final=False,
     ),
 )

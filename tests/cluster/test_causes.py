@@ -259,6 +259,21 @@ CASES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
         ["nope"],
         ["servingruntimes"],
     ),
+    "a lost race": (
+        {
+            "events": (
+                event(
+                    "InternalError",
+                    'Failed to update status for InferenceService "digits": Operation cannot be fulfilled on '
+                    'inferenceservices.serving.kserve.io "digits": the object has been modified; please apply your '
+                    "changes to the latest version and try again",
+                ),
+            )
+        },
+        "retried",
+        ["tries again"],
+        ["none is needed"],
+    ),
     "a deadline": (
         {
             "revisions": (
@@ -334,3 +349,12 @@ def test_what_no_rule_knows_is_passed_on_in_the_words_of_the_cluster() -> None:
     odd["status"]["conditions"][0]["reason"] = "Moon"
     (cause,) = causes(snapshot(service=odd))
     assert (cause.code, "the moon is full" in cause.sentence) == ("other", True)
+
+
+def test_a_race_that_kserve_lost_is_not_the_end_of_waiting_and_speaks_last() -> None:
+    lost = event("InternalError", "the object has been modified; please apply your changes to the latest version")
+    pulling = event("InternalError", "cannot create the ConfigMap")
+    (only,) = causes(snapshot(knative_service=NOT_READY, service=service(ready="False"), pods=(), events=(lost,)))
+    assert (only.code, only.final) == ("retried", False)
+    both = causes(snapshot(knative_service=NOT_READY, service=service(ready="False"), pods=(), events=(lost, pulling)))
+    assert [cause.code for cause in both] == ["not-reconciled", "retried"]
