@@ -13,6 +13,7 @@ import yaml
 
 from e2e import support
 from e2e.support import Cluster
+from kserve_ext.operator.guard import FLOORS_LEASE
 from kserve_ext.operator.models import configmap_of
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,15 @@ def team(cluster: Cluster, operator: str, namespace: str) -> str:
         return "planned for" in kubectl_apply(cluster, namespace, emulated(), "--dry-run=server")
 
     support.poll("the webhook answers", answers, seconds=90)  # the test before may have stopped it
+    support.poll("the loop has gone a round", lambda: leads(cluster), seconds=90)
     return namespace
+
+
+def leads(cluster: Cluster) -> bool:
+    """Whether one of the operators that are there has gone a round: with its first it sweeps up what nobody needs."""
+    youngest = max((pod["metadata"]["creationTimestamp"] for pod in operators(cluster)), default="")
+    renewed: str = cluster.get("lease", FLOORS_LEASE, OWN)["spec"]["renewTime"]
+    return bool(youngest) and renewed > youngest
 
 
 def _trusted(cluster: Cluster) -> bool:
