@@ -54,7 +54,7 @@ def test_a_model_slower_than_its_profile_is_told_planned_anew_where_allowed_and_
     support.poll("it is planned anew", lambda: "Replanned" in said(cluster, team), seconds=200, every=2)
     assert predictor(cluster, team)["maxReplicas"] > planned["maxReplicas"]
     assert learned(cluster, team).in_force.correction.levels == ((SERVICE, level),)
-    product.run("wait", SERVICE, "--timeout", "2m")
+    product.run("wait", SERVICE, "--timeout", "3m")  # replicas before hold their slices until they end
 
     assert kubectl_apply(cluster, team, emulated()).startswith("0 ")
     assert predictor(cluster, team) == planned
