@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,10 +83,7 @@ def emulated(**annotations: str) -> dict[str, Any]:
 
 def kubectl_apply(cluster: Cluster, namespace: str, manifest: dict[str, Any], *more: str) -> str:
     """What a person sees of `kubectl apply`, warnings included."""
-    command = [cluster.program, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "apply", *more, "-f", "-"]
-    done = subprocess.run(
-        command, input=yaml.safe_dump(manifest), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = cluster.attempt("-n", namespace, "apply", *more, "-f", "-", stdin=yaml.safe_dump(manifest))
     return f"{done.returncode} {done.stdout}{done.stderr}"
 
 

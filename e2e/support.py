@@ -70,11 +70,18 @@ class Cluster:
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None, timeout_s: float = 120) -> str:
         """What kubectl prints. Raises KubectlError with what it complains about."""
-        command = [str(each) for each in (self.program, "--kubeconfig", self.kubeconfig, *arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = self.attempt(*arguments, stdin=stdin, timeout_s=timeout_s)
         if done.returncode:
-            raise KubectlError(f"kubectl {' '.join(command[3:])}: {done.stderr.strip() or done.stdout.strip()}")
+            said = done.stderr.strip() or done.stdout.strip()
+            raise KubectlError(f"kubectl {' '.join(map(str, arguments))}: {said}")
         return done.stdout
+
+    def attempt(
+        self, *arguments: str | Path, stdin: str | None = None, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """The same where a no is an answer too."""
+        command = [str(each) for each in (self.program, "--kubeconfig", self.kubeconfig, *arguments)]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def apply(self, objects: Object | Sequence[Object] | str, namespace: str) -> None:
         """Apply objects, or YAML text, into a namespace."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from e2e import examples, product, support
+from e2e.served import models, written_down
 from e2e.support import Cluster
 from kserve_ext.bundles import bundle_for
 from kserve_ext.client import Client
@@ -23,16 +23,7 @@ from kserve_ext.policy import PlanRequest, plan
 MINILM = examples.ROOT / "tests" / "data" / "minilm"
 
 
-@pytest.fixture(scope="module")
-def models(cluster: Cluster) -> Iterator[str]:
-    """A namespace for models: `restricted`, default-deny, policies enforced."""
-    with examples.models_namespace(cluster, "predictors") as name:
-        yield name
-
-
-@pytest.fixture(autouse=True)
-def written_down(request: pytest.FixtureRequest, models: str) -> None:
-    request.node.user_properties.append(("namespace", models))
+__all__ = ["models", "written_down"]  # the fixtures
 
 
 def client(cluster: Cluster, models: str, name: str, *, grpc: bool = False) -> Client:

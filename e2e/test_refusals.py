@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -114,18 +113,7 @@ def test_knative_mode_has_fields_of_its_own_that_are_ignored(cluster: Cluster, m
 
 
 def dry_run(cluster: Cluster, namespace: str, text: str) -> tuple[int, str]:
-    command = [
-        cluster.program,
-        "--kubeconfig",
-        cluster.kubeconfig,
-        "-n",
-        namespace,
-        "apply",
-        "--dry-run=server",
-        "-f",
-        "-",
-    ]
-    done = subprocess.run([str(part) for part in command], input=text, capture_output=True, text=True, check=False)
+    done = cluster.attempt("-n", namespace, "apply", "--dry-run=server", "-f", "-", stdin=text)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -150,9 +149,6 @@ def can_i(cluster: Cluster, namespace: str, verb: str, resource: str, group: str
 
 def can_i_as(cluster: Cluster, namespace: str, verb: str, resource: str, *who: str) -> bool:
     """What the API server says; kubectl ends with 1 for a no."""
-    command = [cluster.program, "--kubeconfig", cluster.kubeconfig, "-n", namespace, "auth", "can-i", verb]
-    done = subprocess.run(
-        [*map(str, command), *resource.split(), *who], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = cluster.attempt("-n", namespace, "auth", "can-i", verb, *resource.split(), *who)
     assert done.stdout.strip() in ("yes", "no"), done.stderr
     return done.stdout.strip() == "yes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -82,7 +83,7 @@ def read_learned(configmap: Mapping[str, Any]) -> Learned | None:
             changes=tuple(values["changes"]), waits_for=str(values["waits_for"]),
             in_force=InForce(correction=_correction(in_force["correction"]),
                              kept=tuple(StagePlan(**stage) for stage in in_force["kept"])),
-            applied_s=None if applied_s is None else float(applied_s),
+            applied_s=None if applied_s is None else _number(applied_s),
             before=yaml.safe_load(data.get(_BEFORE, "")) or {},
             **_evidence(data.get(_EVIDENCE, "")),
         )  # fmt: skip
@@ -103,8 +104,8 @@ def dated(learned: Learned, now_s: float) -> Learned:
 
 
 def _correction(values: Mapping[str, Any]) -> Correction:
-    levels = tuple((str(model), float(level)) for model, level in values["levels"])
-    return Correction(hardware=str(values["hardware"]), levels=levels, start_up=float(values["start_up"]))
+    levels = tuple((str(model), _number(level)) for model, level in values["levels"])
+    return Correction(hardware=str(values["hardware"]), levels=levels, start_up=_number(values["start_up"]))
 
 
 def _evidence_values(learned: Learned) -> dict[str, Any]:
@@ -127,15 +128,23 @@ def _evidence(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
         batches = {
-            str(model): {int(rows): Executions(float(count), float(seconds)) for rows, count, seconds in found}
+            str(model): {int(rows): Executions(_number(count), _number(seconds)) for rows, count, seconds in found}
             for model, found in values.pop("batches").items()
         }
-        starts_s = tuple((str(name), float(took)) for name, took in values.pop("starts_s"))
-        seen_s = float(values.pop("seen_s"))
-        numbers = {str(name): float(value) for name, value in values.items()}
+        starts_s = tuple((str(name), _number(took)) for name, took in values.pop("starts_s"))
+        seen_s = _number(values.pop("seen_s"))
+        numbers = {str(name): _number(value) for name, value in values.items()}
         return {"evidence": Evidence(batches=batches, starts_s=starts_s, **numbers), "seen_s": seen_s}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
+
+
+def _number(found: Any) -> float:
+    """A number as evidence has them. Raises ValueError for what JSON lets through: NaN, infinities, less than none."""
+    value = float(found)
+    if not 0.0 <= value < math.inf:
+        raise ValueError(f"not a number from 0: {found}")
+    return value
 
 
 def _rounded(value: float) -> float:

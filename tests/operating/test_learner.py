@@ -27,7 +27,7 @@ from kserve_ext.operator.learner import EVERY_S, Learner
 from kserve_ext.operator.planner import Planner, named
 from kserve_ext.operator.review import Asked, service_of
 from kserve_ext.operator.services import Operated, operated
-from kserve_ext.policy.learning import Evidence, Executions
+from kserve_ext.policy.learning import Correction, Evidence, Executions
 
 KEY = ("team", "digits")
 START_S = 1_700_000_000.0
@@ -293,7 +293,19 @@ def test_evidence_is_read_as_it_was_written_to_six_digits(evidence: Evidence) ->
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "no JSON", "[]", "{}", '{"batches": {"m": [[1]]}, "starts_s": [], "seen_s": 1}']
+    "text",
+    [
+        None,
+        "",
+        "no JSON",
+        "[]",
+        "{}",
+        '{"batches": {"m": [[1]]}, "starts_s": [], "seen_s": 1}',
+        '{"batches": {"m": [[1, 900, NaN]]}, "starts_s": [], "seen_s": 1, "seconds": 900}',
+        '{"batches": {}, "starts_s": [["a", -1]], "seen_s": 1, "seconds": 900}',
+        '{"batches": {}, "starts_s": [], "seen_s": 1, "seconds": 1e999}',
+        '{"batches": {}, "starts_s": [], "seen_s": 1, "hours": 1}',
+    ],
 )
 def test_what_was_learned_is_read_though_its_evidence_cannot_be(text: str | None) -> None:
     found = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "a", "namespace": "b", "uid": "u"}}
@@ -302,6 +314,15 @@ def test_what_was_learned_is_read_though_its_evidence_cannot_be(text: str | None
         {} if text is None else {"evidence.json": text}
     )
     assert read_learned(written) == Learned(uid="u", remarks=("slow",))
+
+
+def test_a_correction_that_is_no_number_is_not_read() -> None:
+    found = {"apiVersion": "v1", "kind": "K", "metadata": {"name": "a", "namespace": "b", "uid": "u"}}
+    slower = Correction(hardware="cpu", levels=(("m", 1.5),))
+    written = learned_configmap(found, Learned(uid="u", correction=slower))
+    assert read_learned(written) == Learned(uid="u", correction=slower)
+    written["data"]["learned.json"] = written["data"]["learned.json"].replace("1.5", "NaN")
+    assert read_learned(written) is None
 
 
 def test_a_re_plan_dated_in_the_future_holds_the_next_one_up_for_an_hour_and_not_for_ever() -> None:
